@@ -1,0 +1,113 @@
+"""Settings: one frozen class a concern, read from `LIVETWIN_…` variables. Only the wiring reads them.
+
+A misspelt variable is an error: `refuse_unknown_variables` compares the environment with the fields below.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from twin.errors import LivetwinError
+
+PREFIX = "LIVETWIN_"
+
+
+class SettingsInvalid(LivetwinError):
+    """A variable that no setting knows, or a value that does not fit."""
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+
+class HomeSettings(_Settings):
+    """Where livetwin keeps its data."""
+
+    home: Path = Field(default=Path.home() / ".local" / "share" / "livetwin", description="data folder: Kafka's log, the store, models, logs")
+
+
+class KafkaSettings(_Settings):
+    """Which broker, and how topics are laid out."""
+
+    kafka: str = Field(default="embedded", description="`embedded`, or HOST:PORT[,HOST:PORT] of a broker")
+    kafka_port: int = Field(default=9092, ge=1, le=65535, description="port of the embedded broker on 127.0.0.1")
+    topic_prefix: str = Field(default="livetwin.", description="put before every topic name")
+    partitions: int = Field(default=8, ge=1, le=1024, description="partitions of telemetry and of what is keyed like it, for topics not there yet")
+
+
+class StoreSettings(_Settings):
+    """Where history is kept, and how much of it."""
+
+    store: str = Field(default="duckdb:", description="`duckdb:PATH` (empty path: under the data folder) or `influxdb:URL`")
+    store_max_age_days: float = Field(default=400.0, gt=0, description="event time kept")
+    store_max_mib: int = Field(default=4096, ge=16, description="size at which the oldest history is dropped, MiB")
+
+
+class GatewaySettings(_Settings):
+    """HTTP, SSE and the page."""
+
+    gateway_host: str = Field(default="127.0.0.1", description="address to listen on")
+    gateway_port: int = Field(default=8080, ge=1, le=65535, description="port to listen on")
+
+
+class ProcessorSettings(_Settings):
+    """How a processor batches, checkpoints and raises."""
+
+    batch_max_records: int = Field(default=2000, ge=1, description="most records in one micro-batch")
+    batch_wait_ms: int = Field(default=50, ge=1, description="longest wait for a micro-batch to fill, milliseconds")
+    checkpoint_every_s: float = Field(default=30.0, gt=0, description="wall time between checkpoints of changed twins")
+    alarms_per_twin_day: float = Field(default=0.02, gt=0, description="target rate of model alarms per twin and day of event time")
+
+
+class TrainerSettings(_Settings):
+    """When and on how much the models are fine-tuned."""
+
+    train_every_s: float = Field(default=60.0, gt=0, description="wall time between updates")
+    train_min_steps: int = Field(default=256, ge=32, description="closed steps a twin type must have before its first model (warm-up)")
+    train_max_steps: int = Field(default=4032, ge=64, description="newest closed steps a twin that are trained on")
+    train_seed: int = Field(default=7, description="seed of initial weights and shuffling")
+    train_threads: int = Field(default=1, ge=1, description="CPU threads of a training step")
+
+
+class DemoSettings(_Settings):
+    """The demo feed."""
+
+    demo: Literal["water", "host", "none"] = Field(default="water", description="which demo feed `livetwin up` starts")
+    water_step_s: float = Field(default=300.0, gt=0, description="event time between two steps of the water network, seconds")
+    water_speed: float = Field(default=300.0, gt=0, description="event seconds per wall second")
+    water_backfill_days: float = Field(default=7.0, ge=0, description="event days that are fed at once on the first start")
+    water_seed: int = Field(default=1, description="seed of sensor noise and demand variation")
+
+
+GROUPS: tuple[type[_Settings], ...] = (
+    HomeSettings,
+    KafkaSettings,
+    StoreSettings,
+    GatewaySettings,
+    ProcessorSettings,
+    TrainerSettings,
+    DemoSettings,
+)
+
+
+def refuse_unknown_variables(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises SettingsInvalid naming each `LIVETWIN_…` variable that no setting reads, with the nearest that exists.
+
+    >>> refuse_unknown_variables({"LIVETWIN_KAFKAA": "x"})
+    Traceback (most recent call last):
+    deploy.settings.SettingsInvalid: LIVETWIN_KAFKAA is set but no setting has that name (nearest: LIVETWIN_KAFKA); nothing was started
+    """
+    known = {PREFIX + name.upper() for group in GROUPS for name in group.model_fields}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise SettingsInvalid(
+                f"{name} is set but no setting has that name (nearest: {nearest[0]}); nothing was started"
+            )

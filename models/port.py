@@ -1,0 +1,85 @@
+"""What the stream asks of a model: score windows of many twins in one call. Nothing here knows Kafka.
+
+In:   windows gathered from the arenas, channel units, NaN where nothing is known.
+Out:  `Scores`; a row's scores depend on nothing but that row, whatever else is in the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.errors import LivetwinError
+
+LEARNING = -1  # row of a twin that the served version does not know yet
+
+
+class VersionRefused(LivetwinError):
+    """A version that does not load or does not fit; the message says which, found, expected; the old one keeps serving.
+
+    `reason` is one word for scripts: missing | truncated | hash | contract | non-finite | shape | slow.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """For N rows of C channels. Rows of twins that are still learning: NaN expected and spread, score 0, p 1.
+
+    All numbers are rounded (float32, 5 significant digits) before anything is compared with them, so that
+    batch shapes change no decision.
+    """
+
+    expected: NDArray[np.float32]  # (N, C) forecast of the step that is scored, channel units
+    spread: NDArray[np.float32]  # (N, C) one standard deviation of that forecast, channel units
+    contribution: NDArray[np.float32]  # (N, C) share of each channel in the score, rows sum to 1 (or 0)
+    score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
+    p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps
+
+
+class Served(Protocol):
+    """One loaded version, warmed up, ready for any number of rows."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def contract(self) -> str: ...
+
+    @property
+    def window(self) -> int:
+        """Steps a window must have, the scored step (the last) included."""
+        ...
+
+    @property
+    def alarm_p(self) -> float:
+        """p-value at which a step counts towards an alarm: calibrated to the target alarm rate."""
+        ...
+
+    def rows(self, assets: Sequence[str]) -> NDArray[np.int64]:
+        """Row of each asset in this version's per-twin tensors, LEARNING for one it does not know."""
+        ...
+
+    def score(self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]) -> Scores:
+        """Score the last step of each window.
+
+        Args:
+            rows: (N,) from `rows`.
+            windows: (N, window, C) channel units; oldest first; NaN where nothing is known.
+            quality: (N, window, C) bits of `twin.quality`; only cells without any bit count.
+            time_ns: (N,) end of the scored step.
+        """
+        ...

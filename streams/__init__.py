@@ -1,0 +1,1 @@
+"""What moves: codecs, processor, historian and stores, the trainer's stream side, alerting, gateway."""

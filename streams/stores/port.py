@@ -1,0 +1,113 @@
+"""The port of a time-series store. The historian is its only writer; the gateway reads while it writes.
+
+Calls block; callers on an event loop use a thread. Writes are idempotent by (asset, channel, event time) and monotone:
+a block of an older epoch of its partition than the store has seen changes nothing, an alert's older revision changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from streams.history import HistoryBlock
+from streams.records import Alert, Serving
+from twin.errors import LivetwinError
+
+
+class StoreUnavailable(LivetwinError):
+    """The store can't take or give now (away, disk full); waiting and trying again can help."""
+
+    retriable = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSeries:
+    """One channel of one twin, downsampled to buckets. Lists have one length; None where a bucket has no value.
+
+    `time_ns` is the end of the last step in the bucket, `value` its mean, `low`/`high` its extremes, `expected` and
+    `spread` the means of the model's forecast and its standard deviation, `quality` the OR of the bits.
+    """
+
+    channel: str
+    time_ns: list[int]
+    value: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+    expected: list[float | None]
+    spread: list[float | None]
+    quality: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSeries:
+    """Risk (0..1, bucket maximum) and score (bucket maximum) of one twin."""
+
+    time_ns: list[int]
+    risk: list[float]
+    score: list[float | None]
+    version: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TwinHistory:
+    asset: str
+    channels: list[ChannelSeries]
+    risk: RiskSeries
+
+
+@dataclass(frozen=True, slots=True)
+class TwinSnapshot:
+    """One twin at a time: its last closed step at or before it."""
+
+    asset: str
+    type: str
+    time_ns: int
+    values: dict[str, float | None]
+    quality: dict[str, int]
+    risk: float
+    version: str
+
+
+class TwinStore(Protocol):
+    """What every store can do."""
+
+    def write_history(self, blocks: Sequence[HistoryBlock]) -> None:
+        """Keep closed steps. Raises StoreUnavailable; then nothing of the call may count as written."""
+        ...
+
+    def write_alerts(self, alerts: Sequence[Alert]) -> None: ...
+
+    def write_swaps(self, swaps: Sequence[Serving]) -> None: ...
+
+    def latest(self, assets: Sequence[str] | None = None) -> list[TwinSnapshot]:
+        """Last known step of each asset, by asset id."""
+        ...
+
+    def at(self, time_ns: int, assets: Sequence[str] | None = None) -> list[TwinSnapshot]:
+        """Each asset as it was at an event time."""
+        ...
+
+    def history(
+        self, asset: str, *, channels: Sequence[str] | None, from_ns: int, to_ns: int, points: int
+    ) -> TwinHistory:
+        """Steps with from_ns <= time < to_ns in at most `points` equal buckets of time; raw steps when fewer."""
+        ...
+
+    def alerts(self, *, asset: str | None = None, from_ns: int | None = None, to_ns: int | None = None, limit: int = 1000) -> list[Alert]:
+        """Newest revision of alerts that were active within the period, newest onset first."""
+        ...
+
+    def swaps(self, *, name: str | None = None) -> list[Serving]: ...
+
+    def span(self, asset: str) -> tuple[int, int] | None:
+        """First and last event time kept of an asset."""
+        ...
+
+    def enforce_limits(self, *, max_age_ns: int, max_bytes: int) -> Mapping[str, int]:
+        """Drop the oldest steps past an age (against the newest event time kept) or a size; what was dropped."""
+        ...
+
+    def size_bytes(self) -> int: ...
+
+    def close(self) -> None: ...

@@ -26,6 +26,7 @@ def _timed(retention_ms: int) -> dict[str, str]:
 
 
 _COMPACT = {"cleanup.policy": "compact"}
+_LARGE = {"max.message.bytes": "8388608"}
 
 # without the prefix; partitioned topics share the number of telemetry's partitions, so that partition p of an
 # output holds exactly what came from partition p of telemetry
@@ -34,8 +35,8 @@ _SPECS: tuple[TopicSpec, ...] = (
     TopicSpec("events", None, _timed(30 * DAY_MS)),
     TopicSpec("definitions", 1, _COMPACT),
     TopicSpec("twin.state", None, _COMPACT),
-    TopicSpec("twin.history", None, _timed(3 * DAY_MS)),
-    TopicSpec("twin.checkpoint", None, {**_COMPACT, "max.message.bytes": "8388608"}),
+    TopicSpec("twin.history", None, {**_timed(3 * DAY_MS), **_LARGE}),
+    TopicSpec("twin.checkpoint", None, {**_COMPACT, **_LARGE}),
     TopicSpec("monitoring", 1, _timed(7 * DAY_MS)),
     TopicSpec("alert.signals", None, _timed(7 * DAY_MS)),
     TopicSpec("alerts", 1, {"cleanup.policy": "compact,delete", "retention.ms": str(90 * DAY_MS)}),
@@ -43,7 +44,7 @@ _SPECS: tuple[TopicSpec, ...] = (
     TopicSpec("feedback", None, _timed(90 * DAY_MS)),
     TopicSpec("models", 1, _COMPACT),
     TopicSpec("demo.commands", 1, _COMPACT),
-    TopicSpec("dead-letter", 1, _timed(14 * DAY_MS)),
+    TopicSpec("dead-letter", 1, {**_timed(14 * DAY_MS), **_LARGE}),
 )
 
 

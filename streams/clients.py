@@ -1,0 +1,69 @@
+"""Kafka clients with the project's settings: one place, so that every role promises the same of its records.
+
+Producers are idempotent, wait for all in-sync replicas and compress with lz4; consumers commit by hand, read only
+committed records and start at the earliest when their group has no offset yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+MIB = 1 << 20
+MAX_MESSAGE_BYTES = 8 * MIB
+# A record that the producer lets through must fit the topic's max.message.bytes with its batch header and lz4's framing:
+# a broker's refusal would use up a sequence number, and the idempotent producer could write nothing more to that partition.
+MAX_RECORD_BYTES = MAX_MESSAGE_BYTES - 16 * 1024
+
+
+def producer(bootstrap: str, *, client_id: str, **more: Any) -> AIOKafkaProducer:
+    """A producer, not yet started: idempotent, acks=all, lz4, records up to MAX_RECORD_BYTES."""
+    settings: dict[str, Any] = {
+        "enable_idempotence": True,
+        "acks": "all",
+        "compression_type": "lz4",
+        "max_request_size": MAX_RECORD_BYTES,
+        "max_batch_size": 256 * 1024,
+        "linger_ms": 2,
+    }
+    return AIOKafkaProducer(bootstrap_servers=bootstrap, client_id=client_id, **{**settings, **more})
+
+
+def consumer(bootstrap: str, *topics: str, group: str | None = None, client_id: str, **more: Any) -> AIOKafkaConsumer:
+    """A consumer, not yet started: no automatic commit, read_committed, from the earliest where nothing is committed."""
+    settings: dict[str, Any] = {
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
+        "fetch_max_bytes": 64 * MIB,
+        "fetch_max_wait_ms": 250,
+    }
+    return AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, group_id=group, client_id=client_id, **{**settings, **more})
+
+
+async def read_to_end(bootstrap: str, topic: str, *, client_id: str = "livetwin-reader") -> list[ConsumerRecord]:
+    """All records of a topic up to where it ends now, by partition, then offset. No group, nothing committed.
+
+    The end is a position, not a record: compacted tails, transaction markers and empty partitions are passed over.
+    A compacted topic may still hold several records of a key: the last one counts.
+    """
+    reader = consumer(bootstrap, topic, client_id=client_id)  # without a group: every partition is its own
+    await reader.start()  # raises UnknownTopicOrPartitionError after the request timeout
+    try:
+        partitions: list[TopicPartition] = sorted(reader.assignment())
+        end: dict[TopicPartition, int] = await reader.end_offsets(partitions)
+        found: dict[TopicPartition, list[ConsumerRecord]] = {partition: [] for partition in partitions}
+        waiting = set(partitions)
+        while waiting:
+            for partition in sorted(waiting):
+                if await reader.position(partition) >= end[partition]:
+                    waiting.discard(partition)
+                    reader.pause(partition)
+            if waiting:
+                for partition, records in (await reader.getmany(*waiting, timeout_ms=200)).items():
+                    found[partition].extend(record for record in records if record.offset < end[partition])
+        return [record for partition in partitions for record in found[partition]]
+    finally:
+        await reader.stop()

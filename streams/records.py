@@ -216,6 +216,7 @@ class ModelAlias(Record):
     previous: str | None = None
     challenger: str | None = None
     why: str = ""
+    command_id: str | None = Field(default=None, description="the ModelCommand that this answers; None: the trainer's own decision")
 
 
 class ModelCommand(Record):

@@ -82,7 +82,8 @@ class Faults:
         """
         what = f"fault {command.fault} on {command.asset!r} not switched"
         if command.asset not in self._where:
-            raise FaultRefused(f"{what}: the plant has no such asset, expected one of {len(self._where)} such as {next(iter(self._where))!r}")
+            example = next(iter(self._where))
+            raise FaultRefused(f"{what}: the plant has no such asset, expected one of {len(self._where)} such as {example!r}")
         key = (command.fault, command.asset)
         if not command.active:
             self._sensors.pop(key, None)
@@ -108,7 +109,8 @@ class Faults:
             raise FaultRefused(f"{what}: it has no channel {channel!r}, expected one of {', '.join(channels)}")
         offset, drift = DEFAULT_SENSOR_SIZE.get(channel, (1.0, 0.2))
         default = {"offset": offset, "drift": drift, "stuck": 0.0}[command.fault]
-        return SensorFault(command.fault, kind, row, channels.index(channel), default if command.size is None else command.size, step)
+        size = default if command.size is None else command.size
+        return SensorFault(command.fault, kind, row, channels.index(channel), size, step)
 
     def disturb(self, readings: Mapping[str, NDArray[np.float64]], step: int) -> None:
         """Change the readings in place as the faulty sensors do."""

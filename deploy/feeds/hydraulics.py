@@ -14,14 +14,14 @@ import logging
 import re
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from wntr.epanet.toolkit import ENepanet  # type: ignore[import-untyped]
-from wntr.epanet.util import EN  # type: ignore[import-untyped]
+from wntr.epanet.toolkit import ENepanet
+from wntr.epanet.util import EN
 
 from twin.errors import LivetwinError
 
@@ -89,8 +89,8 @@ class Hydraulics(ENepanet):  # type: ignore[misc]
         self.pipes = tuple(name for _, kind, name in links if kind in (EN.PIPE, EN.CVPIPE))
         self.pumps = tuple(name for _, kind, name in links if kind == EN.PUMP)
 
-    def ENgetlinkid(self, index: int) -> str:  # noqa: N802 (wntr's wrapper has ENgetnodeid but not its twin)
-        """The name of a link."""
+    def ENgetlinkid(self, index: int) -> str:
+        """The name of a link; wntr's wrapper has only the nodes'."""
         buffer = ctypes.create_string_buffer(64)
         self.errcode = self.ENlib.EN_getlinkid(self._project, index, buffer)
         self._error()
@@ -173,7 +173,7 @@ class Hydraulics(ENepanet):  # type: ignore[misc]
     def _links(self, indices: Sequence[int], code: int) -> Floats:
         return self._read(self.ENlib.EN_getlinkvalue, indices, code)
 
-    def _read(self, function: ctypes._CFuncPtr, indices: Sequence[int], code: int) -> Floats:
+    def _read(self, function: Callable[..., int], indices: Sequence[int], code: int) -> Floats:
         project, value, reference, kind = self._project, self._value, self._reference, int(code)
         found = np.empty(len(indices))
         for position, index in enumerate(indices):

@@ -137,14 +137,13 @@ class WaterPlant:
         commands = self._control(levels)
         hydraulics.solve()
         flows = hydraulics.pipe_flows_lps(self._pipes)
+        pumped = hydraulics.pump_flows_lps()
+        gains = np.where(pumped > 1e-3, hydraulics.pump_gains_m(), 0.0)  # a closed pump's headloss is the network's, not its own
         readings = {
             # the meter of a customer sees what the customer takes, not what leaks out before it
             JUNCTION: np.stack([demand[self._customers], hydraulics.pressures_m()[self._customers]], axis=1),
             TANK: np.stack([hydraulics.tank_inflows_lps(), levels], axis=1),
-            PUMP: np.stack(
-                [commands, hydraulics.pump_flows_lps(), hydraulics.pump_gains_m() * (hydraulics.pump_flows_lps() > 1e-3), hydraulics.pump_powers_kw()],
-                axis=1,
-            ),
+            PUMP: np.stack([commands, pumped, gains, hydraulics.pump_powers_kw()], axis=1),
             PIPE: np.stack([flows, np.sign(flows) * hydraulics.pipe_headlosses_m(self._pipes)], axis=1),
         }
         hydraulics.advance()
@@ -223,7 +222,9 @@ def simulate(
     pending: Sequence[tuple[int, DemoCommand]] = sorted(commands, key=lambda entry: entry[0])
     steps = round(days * 86_400 / step_s)
     first = plant.step_number
-    values = {kind: np.empty((len(assets), steps, len(channels)), np.float32) for kind, (assets, channels) in plant.layout.items()}
+    values = {
+        kind: np.empty((len(assets), steps, len(channels)), np.float32) for kind, (assets, channels) in plant.layout.items()
+    }
     done = 0
     for step in range(steps):
         while done < len(pending) and pending[done][0] <= step:

@@ -138,7 +138,7 @@ def run(command: Sequence[str], *, lifeline: int, pid_fd: int | None, grace_s: f
     try:
         child = subprocess.Popen(command, preexec_fn=_die_with_guard, restore_signals=True)
     except OSError as error:
-        print(f"guard: {command[0]} can't be run: {error.strerror}; nothing was started", file=sys.stderr)
+        sys.stderr.write(f"guard: {command[0]} can't be run: {error.strerror}; nothing was started\n")
         return 127
     if pid_fd is not None:
         os.write(pid_fd, str(child.pid).encode())

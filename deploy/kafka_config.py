@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deploy.ports import HOST
+
 NODE_ID = 1
-HOST = "127.0.0.1"
 _MIB = 2**20
 
 

@@ -28,7 +28,7 @@ from deploy.lock import LockFile
 
 LOCK = Path(__file__).with_suffix(".lock")
 _KAFKA = "org.apache.kafka:kafka_2.13"
-_LOGGING = ("org.apache.logging.log4j:log4j-slf4j-impl", "org.apache.logging.log4j:log4j-api")  # the adapter, at the API's version
+_LOG_API, _LOG_ADAPTER = "log4j-api", "log4j-slf4j-impl"  # without the adapter Kafka logs nothing
 _LINES_AT_ONCE = 8
 _FREE_BYTES = 200 * 2**20
 
@@ -59,7 +59,8 @@ def pinned() -> list[Jar]:
     for line in LOCK.read_text().splitlines():
         if line and not line.startswith("#"):
             coordinates, sha256 = line.split()
-            jars.append(Jar(*coordinates.split(":"), sha256))
+            group, artifact, version = coordinates.split(":")
+            jars.append(Jar(group, artifact, version, sha256))
     return jars
 
 
@@ -94,8 +95,8 @@ def ready_jars(folder: Path, progress: Progress | None = None) -> list[Path]:
     for jar, found in zip(jars, sums, strict=True):
         if found != jar.sha256:
             raise CacheDamaged(
-                f"{folder / jar.file_name}: {'is missing' if found is None else f'sha256 is {found}'}, expected {jar.sha256}; Kafka "
-                f"was not started. Delete the folder {folder}, the next start fetches it again, {ANOTHER_BROKER}"
+                f"{folder / jar.file_name}: {'is missing' if found is None else f'sha256 is {found}'}, expected {jar.sha256}; "
+                f"Kafka was not started. Delete the folder {folder}, the next start fetches it again, {ANOTHER_BROKER}"
             )
     return [folder / jar.file_name for jar in jars]
 
@@ -113,8 +114,8 @@ def _fetch(jars: Sequence[Jar], folder: Path, progress: Progress | None) -> None
     free = shutil.disk_usage(folder.parent).free
     if free < _FREE_BYTES:
         raise DiskFull(
-            f"{folder.parent}: {free // 2**20} MiB free, expected {_FREE_BYTES // 2**20} MiB for Kafka's jars; nothing was fetched. "
-            f"Free some space or set XDG_CACHE_HOME to a folder on another disk"
+            f"{folder.parent}: {free // 2**20} MiB free, expected {_FREE_BYTES // 2**20} MiB for Kafka's jars; nothing was "
+            f"fetched. Free some space or set XDG_CACHE_HOME to a folder on another disk"
         )
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -124,7 +125,9 @@ def _fetch(jars: Sequence[Jar], folder: Path, progress: Progress | None) -> None
             _through_jgo(jars, aside / "repository", whole, progress)
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise DiskFull(f"{folder.parent}: no space left while fetching Kafka's jars; nothing was kept. Free some space") from error
+                raise DiskFull(
+                    f"{folder.parent}: no space left while fetching Kafka's jars; nothing was kept. Free some space, start again"
+                ) from error
             _through_mvn(jars, aside, whole, error)
         for jar in jars:
             found = _sha256(whole / jar.file_name)
@@ -203,12 +206,10 @@ def pin(version: str) -> list[Jar]:
         context = MavenContext(repo_cache=Path(folder))
         inputs, needed = context.resolver.resolve([context.create_dependency(f"{_KAFKA}:{version}")])
         artifacts = [dependency.artifact for dependency in [*inputs, *needed]]
-        api = next(artifact for artifact in artifacts if f"{artifact.groupId}:{artifact.artifactId}" == _LOGGING[1])
-        group, name = _LOGGING[0].split(":")
-        artifacts.append(context.project(group, name).at_version(api.version).artifact())
-        jars = sorted(
-            (Jar(a.groupId, a.artifactId, a.version, _sha256(a.resolve()) or "") for a in artifacts), key=lambda jar: jar.coordinates
-        )
+        api = next(artifact for artifact in artifacts if artifact.artifactId == _LOG_API)
+        artifacts.append(context.project(api.groupId, _LOG_ADAPTER).at_version(api.version).artifact())
+        jars = [Jar(found.groupId, found.artifactId, found.version, _sha256(found.resolve()) or "") for found in artifacts]
+    jars.sort(key=lambda jar: jar.coordinates)
     lines = [f"{jar.coordinates} {jar.sha256}" for jar in jars]
     LOCK.write_text("# written by `python -m deploy.kafka_jars VERSION`\n" + "\n".join(lines) + "\n")
     return jars

@@ -1,0 +1,98 @@
+"""From a detector's statistic to a p-value, a twin: conformal quantiles with an extreme-value tail.
+
+In:   statistics of held-out normal steps, (A, M), NaN where a twin had none.
+Out:  tables (A, Q): the statistic that a normal step exceeds with probability 10**-LEVELS[q]; `surprise` looks them up.
+
+Up to the threshold the table is the twin's own conformal quantile; beyond, a generalised Pareto tail whose shape is
+pooled over the fleet (a twin has too few extremes of its own) and whose size is the twin's, drawn to the fleet's.
+
+Sources: Vovk et al., Algorithmic Learning in a Random World, 2005; Pickands, Annals of Statistics 3, 1975;
+Siffer et al., Anomaly Detection in Streams with Extreme Value Theory, KDD 2017.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+# -log10 of the tail probability at each knot of a table
+LEVELS = np.array([0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 14], np.float64)
+SURPRISE_MAX = 30.0  # float32 still holds 10**-30
+TAIL_SHARE = 0.05  # the tail begins where this share of normal steps lies beyond
+ENOUGH = 40  # held-out steps from which a twin's own quantiles are used
+PRIOR_EXCESSES = 10.0  # weight of the fleet's tail size against the twin's own excesses
+SHAPE_RANGE = (0.0, 0.5)
+
+
+def fit_tables(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Tables for every twin from (A, M) statistics of normal steps.
+
+    A twin with fewer than ENOUGH steps gets the fleet's median table.
+    """
+    twins = statistics.shape[0]
+    samples = [np.sort(row[np.isfinite(row)].astype(np.float64)) for row in statistics]
+    known = [i for i in range(twins) if len(samples[i]) >= ENOUGH]
+    if not known:
+        pooled = np.sort(np.concatenate(samples)) if twins else np.zeros(0)
+        samples = [pooled if len(pooled) else np.array([1.0])] * twins
+        known = list(range(twins))
+    starts = {i: _threshold(samples[i]) for i in known}
+    excesses = {i: samples[i][samples[i] > starts[i]] - starts[i] for i in known}
+    # tail size in units of the twin's own spread between median and threshold, so that twins can be compared
+    spreads = {i: max(starts[i] - float(np.median(samples[i])), 1e-9) for i in known}
+    sizes = {i: float(excesses[i].mean()) / spreads[i] if len(excesses[i]) else np.nan for i in known}
+    fleet_size = float(np.nanmedian(list(sizes.values()))) if np.isfinite(list(sizes.values())).any() else 0.5
+    shape = _pooled_shape([excesses[i] / excesses[i].mean() for i in known if len(excesses[i]) >= 3 and excesses[i].mean() > 0])
+    tables = np.zeros((twins, len(LEVELS)))
+    for i in known:
+        count = len(excesses[i])
+        own = sizes[i] if np.isfinite(sizes[i]) else fleet_size
+        mean_excess = spreads[i] * (count * own + PRIOR_EXCESSES * fleet_size) / (count + PRIOR_EXCESSES)
+        tables[i] = _table(samples[i], starts[i], max(mean_excess, 1e-9) * (1 - shape), shape)
+    fleet = np.median(tables[known], axis=0)
+    for i in set(range(twins)) - set(known):
+        tables[i] = fleet
+    rising = np.maximum.accumulate(tables, axis=1)
+    step = 1e-6 * np.maximum(np.abs(rising), 1e-3)
+    return (rising + np.cumsum(step, axis=1)).astype(np.float32)
+
+
+def _threshold(sample: NDArray[np.float64]) -> float:
+    return float(np.quantile(sample, 1 - max(TAIL_SHARE, 5 / len(sample)))) if len(sample) > 5 else float(sample[-1])
+
+
+def _pooled_shape(excesses: list[NDArray[np.float64]]) -> float:
+    """Shape of the generalised Pareto tail over all twins' excesses, each in units of its twin's mean."""
+    if not excesses:
+        return 0.1
+    pooled = np.concatenate(excesses)
+    pooled = pooled[:: max(1, len(pooled) // 5000)]
+    if len(pooled) < 20:
+        return 0.1
+    shape = float(stats.genpareto.fit(pooled, floc=0)[0])
+    # few extremes: stay near a light but not bounded tail
+    weight = len(pooled) / (len(pooled) + 100)
+    return float(np.clip(weight * shape + (1 - weight) * 0.1, *SHAPE_RANGE))
+
+
+def _table(sample: NDArray[np.float64], start: float, scale: float, shape: float) -> NDArray[np.float64]:
+    n = len(sample)
+    beyond = (np.sum(sample > start) + 1) / (n + 1)  # conformal: the new step counts as one of them
+    probability = 10.0**-LEVELS
+    rank = np.ceil((n + 1) * (1 - probability)).astype(int) - 1  # conformal quantile
+    body = sample[np.clip(rank, 0, n - 1)]
+    ratio = np.maximum(beyond / probability, 1.0)
+    tail = start + scale * (np.log(ratio) if shape < 1e-3 else np.expm1(shape * np.log(ratio)) / shape)
+    return np.asarray(np.where(probability < beyond, tail, np.minimum(body, start)))
+
+
+def surprise(tables: Tensor, statistic: Tensor) -> Tensor:
+    """-log10 p of `statistic` (...,) by its own table (..., Q): linear between knots, as the last two knots rise beyond."""
+    levels = torch.tensor(LEVELS, dtype=tables.dtype, device=tables.device)
+    at = ((statistic[..., None] >= tables).sum(dim=-1) - 1).clamp(0, len(LEVELS) - 2)
+    low, high = torch.gather(tables, -1, at[..., None])[..., 0], torch.gather(tables, -1, at[..., None] + 1)[..., 0]
+    share = (statistic - low) / (high - low)
+    return (levels[at] + share * (levels[at + 1] - levels[at])).clamp(0.0, SURPRISE_MAX)

@@ -1,0 +1,154 @@
+"""Detectors: all a version computes from a window, as one torch module whose tensors are what a version file holds.
+
+In:   windows of N twins in channel units, which cells are good, calendar features.
+Out:  statistics of three detectors, their surprises (-log10 p, calibrated a twin) and the fused surprise.
+
+  forecast   the scored step against the forecast made one step before it
+  shift      the mean residual of the last `horizons` steps against one forecast made before all of them: a forecast that
+             the fault has not touched yet, so a small persistent change adds up
+  shape      what the twin's principal components can't rebuild of its newest steps, all channels together
+
+A row depends on its own window and its twin's tensors only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models import calibration, pca
+from models.network import FREEDOM, Architecture, Forecaster
+
+# share of a detector's contribution that goes to a channel is proportional to its surprise above this level
+CLIP = 1e4
+
+
+class Statistics(NamedTuple):
+    """Larger is stranger; 0 where there was nothing to judge."""
+
+    expected: Tensor  # (N, C) scaled
+    spread: Tensor  # (N, C) scaled, one standard deviation
+    forecast: Tensor  # (N, C)
+    shift: Tensor  # (N, C)
+    shape: Tensor  # (N, 1)
+    shape_by_channel: Tensor  # (N, C) share of `shape` each channel has
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes beside the network's own: steps and components of the PCA."""
+
+    window: int
+    span: int
+    components: int
+
+
+class Detectors(nn.Module):
+    loc: Tensor
+    scale: Tensor
+    centre: Tensor
+    basis: Tensor
+    table_forecast: Tensor
+    table_shift: Tensor
+    table_shape: Tensor
+    table_fused: Tensor
+
+    def __init__(self, architecture: Architecture, layout: Layout) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.layout = layout
+        self.network = Forecaster(architecture)
+        twins, channels, knots = architecture.twins, architecture.channels, len(calibration.LEVELS)
+        features = layout.span * channels
+        self.register_buffer("loc", torch.zeros(twins, channels))
+        self.register_buffer("scale", torch.ones(twins, channels))
+        self.register_buffer("centre", torch.zeros(twins, features))
+        self.register_buffer("basis", torch.zeros(twins, features, layout.components))
+        rising = torch.tensor(calibration.LEVELS, dtype=torch.float32)
+        for name, columns in (("forecast", channels), ("shift", channels), ("shape", 1), ("fused", 1)):
+            self.register_buffer(f"table_{name}", rising.expand(twins, columns, knots).contiguous())
+
+    def scaled(self, rows: Tensor, values: Tensor, good: Tensor) -> Tensor:
+        """(N, steps, C) in units of each twin's spread, 0 where not good."""
+        x = (values - self.loc[rows][:, None]) / self.scale[rows][:, None]
+        return torch.where(good, x, torch.zeros_like(x)).clamp(-CLIP, CLIP)
+
+    def statistics(self, rows: Tensor, values: Tensor, good: Tensor, now: Tensor, before: Tensor) -> Statistics:
+        """Statistics of the last step of each window.
+
+        Args:
+            rows: (N,) int64.
+            values: (N, window, C) channel units.
+            good: (N, window, C) bool.
+            now: (N, CALENDAR_FEATURES) of the scored step.
+            before: (N, CALENDAR_FEATURES) of the step `horizons` - 1 earlier.
+        """
+        a = self.architecture
+        n, window, channels = values.shape
+        x, m = self.scaled(rows, values, good), good.to(values.dtype)
+        # both contexts in one pass: up to the step before, and up to the step before the last `horizons`
+        contexts = torch.cat([_newest(x[:, :-1], a.past), _newest(x[:, : -a.horizons], a.past)])
+        masks = torch.cat([_newest(m[:, :-1], a.past), _newest(m[:, : -a.horizons], a.past)])
+        mean, log_scale = self.network(torch.cat([rows, rows]), contexts, masks, torch.cat([now, before]))
+        expected, one_scale = mean[:n, 0], log_scale[:n, 0].exp()
+        forecast = ((x[:, -1] - expected) / one_scale).abs() * m[:, -1]
+        z = ((x[:, -a.horizons :] - mean[n:]) * torch.exp(-log_scale[n:])).clamp(-50, 50) * m[:, -a.horizons :]
+        count = m[:, -a.horizons :].sum(dim=1)
+        shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
+        filled, enough = _filled(x[:, -self.layout.span :], good[:, -self.layout.span :])
+        rest = pca.unexplained(self.centre[rows], self.basis[rows], filled.reshape(n, -1)).reshape(n, -1, channels)
+        by_channel = (rest * rest * m[:, -self.layout.span :]).sum(dim=1)  # (N, C)
+        shape = torch.where(enough, by_channel.sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
+        return Statistics(
+            expected,
+            one_scale * math.sqrt(FREEDOM / (FREEDOM - 2)),
+            forecast,
+            shift,
+            shape[:, None],
+            by_channel / by_channel.sum(dim=1, keepdim=True).clamp(min=1e-30),
+        )
+
+    def surprises(self, rows: Tensor, found: Statistics) -> tuple[Tensor, Tensor, Tensor]:
+        """-log10 p of each detector by the twin's tables: forecast (N, C), shift (N, C), shape (N, 1)."""
+        return (
+            calibration.surprise(self.table_forecast[rows], found.forecast),
+            calibration.surprise(self.table_shift[rows], found.shift),
+            calibration.surprise(self.table_shape[rows], found.shape),
+        )
+
+    def fused(self, rows: Tensor, surprises: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """-log10 of the calibrated p-value of the step, (N,)."""
+        return calibration.surprise(self.table_fused[rows], strongest(surprises)[:, None])[:, 0]
+
+
+def strongest(surprises: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """One number a row before it is calibrated: the strongest detector, half of the next ones beside it. (N,)"""
+    forecast, shift, shape = surprises
+    each = torch.stack([forecast.amax(dim=1), shift.amax(dim=1), shape[:, 0]], dim=1)
+    ordered = torch.sort(each, dim=1, descending=True).values
+    return ordered[:, 0] + 0.5 * ordered[:, 1]
+
+
+def contributions(surprises: tuple[Tensor, Tensor, Tensor], found: Statistics) -> Tensor:
+    """Share of each channel in the score, (N, C), rows sum to 1 or 0."""
+    forecast, shift, shape = surprises
+    weight = forecast + shift + shape * found.shape_by_channel
+    return weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-30)
+
+
+def _newest(x: Tensor, past: int) -> Tensor:
+    """The newest `past` steps of (N, steps, C), zeros in front where there are fewer."""
+    steps = x.shape[1]
+    return x[:, -past:] if steps >= past else torch.nn.functional.pad(x, (0, 0, past - steps, 0))
+
+
+def _filled(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
+    """Bad cells carry the last good value forward; whether at least three quarters of the cells are good, (N,)."""
+    steps = x.shape[1]
+    place = torch.arange(steps, device=x.device)[None, :, None].expand(x.shape)
+    newest = torch.cummax(torch.where(good, place, torch.zeros_like(place)), dim=1).values
+    return torch.gather(x, 1, newest), good.to(x.dtype).mean(dim=(1, 2)) >= 0.75

@@ -1,0 +1,143 @@
+"""A version as one safetensors file: weights, scalers, components and tables of a type, and what they are in its header.
+
+In:   a `ServedModel` to write; a path, and what is expected of it, to read.
+Out:  the file and its sha256; a warmed-up `ServedModel`, or VersionRefused with the reason.
+
+Writing goes to a temporary file that is synced and renamed: a reader sees the whole file or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from models.detectors import Detectors
+from models.port import VersionRefused
+from models.served import CHUNK, SCHEMA, ServedModel, VersionInfo
+
+_HEADER_KEY = "livetwin"  # one key: safetensors keeps no order among several
+
+
+def encode(info: VersionInfo, detectors: Detectors) -> bytes:
+    """The bytes of a version file: same version, same bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detectors.state_dict().items()}
+    header = {_HEADER_KEY: json.dumps(info.as_dict(), sort_keys=True, separators=(",", ":"))}
+    return safetensors.torch.save(tensors, metadata=header)
+
+
+def named(info: VersionInfo, detectors: Detectors, number: int) -> VersionInfo:
+    """The info with its version id: the number, for the order, and 8 digits of the content's hash, as in 0001-3fa94c1b."""
+    digest = hashlib.sha256(encode(replace(info, version=""), detectors)).hexdigest()
+    return replace(info, version=f"{number:04d}-{digest[:8]}")
+
+
+def save(model: ServedModel, path: Path) -> str:
+    """Write the version file and return its sha256."""
+    payload = encode(model.info, model.detectors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return hashlib.sha256(payload).hexdigest()
+
+
+def load(
+    path: Path, *, expect_sha256: str | None = None, expect_contract: str | None = None, device: str | None = None, slow_s: float = 2.0
+) -> ServedModel:
+    """Read, check and warm up a version.
+
+    Args:
+        path: the version file.
+        expect_sha256: hash of the whole file as announced; None: not checked.
+        expect_contract: the tensor contract of the twin type here; None: not checked.
+        device: torch device; None: CUDA where there is one, else the CPU.
+        slow_s: the second of two warm-up chunks may take no longer.
+
+    Raises:
+        VersionRefused: missing, truncated, hash, contract, shape, non-finite or slow. Nothing that serves has changed.
+    """
+    try:
+        payload = Path(path).read_bytes()
+    except OSError as error:
+        raise VersionRefused("missing", f"version file {path} can't be read ({error.strerror}); the version before keeps serving") from error
+    return decode(payload, origin=str(path), expect_sha256=expect_sha256, expect_contract=expect_contract, device=device, slow_s=slow_s)
+
+
+def decode(
+    payload: bytes,
+    *,
+    origin: str = "bytes",
+    expect_sha256: str | None = None,
+    expect_contract: str | None = None,
+    device: str | None = None,
+    slow_s: float = 2.0,
+) -> ServedModel:
+    """`load` for bytes at hand; `origin` names them in messages."""
+
+    def refuse(reason: str, found: str) -> VersionRefused:
+        return VersionRefused(reason, f"{origin} not served: {found}; the version before keeps serving")
+
+    try:
+        tensors = safetensors.torch.load(payload)
+        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
+    except (SafetensorError, ValueError) as error:
+        raise refuse("truncated", f"{len(payload)} bytes are not a whole safetensors file ({error})") from error
+    sha256 = hashlib.sha256(payload).hexdigest()
+    if expect_sha256 is not None and sha256 != expect_sha256:
+        raise refuse("hash", f"sha256 is {sha256}, expected {expect_sha256}")
+    try:
+        found = json.loads(header["__metadata__"][_HEADER_KEY])
+        if found.get("schema") != SCHEMA:
+            raise refuse("shape", f"schema is {found.get('schema')}, expected {SCHEMA}")
+        info = VersionInfo.from_dict(found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse("shape", f"its header does not describe a version ({error!r})") from error
+    if expect_contract is not None and info.contract != expect_contract:
+        raise refuse("contract", f"{info.name} {info.version} was trained for contract {info.contract}, expected {expect_contract}")
+    detectors = Detectors(info.architecture, info.layout)
+    try:
+        detectors.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise refuse("shape", f"tensors of {info.name} {info.version} do not fit its architecture ({error})") from error
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise refuse("non-finite", f"{info.name} {info.version}: {name} holds {bad} values that are not finite, expected none")
+    if not 0 < info.alarm_p < 1:
+        raise refuse("non-finite", f"{info.name} {info.version}: alarm_p is {info.alarm_p}, expected between 0 and 1")
+    model = ServedModel(info, detectors, sha256=sha256, device=device)
+    _warm_up(model, refuse_after_s=slow_s, origin=origin)
+    return model
+
+
+def _warm_up(model: ServedModel, *, refuse_after_s: float, origin: str) -> None:
+    """Score one full chunk twice: results must be finite and come in time."""
+    info = model.info
+    rows = np.arange(CHUNK, dtype=np.int64) % len(info.assets)
+    centre = model.detectors.loc.cpu().numpy()[rows][:, None, :]
+    windows = np.repeat(centre, model.window, axis=1).astype(np.float32)
+    times = np.full(CHUNK, info.trained_to_ns, np.int64)
+    for _ in range(2):
+        began = time.perf_counter()
+        scores = model.score(rows, windows, np.zeros(windows.shape, np.uint8), times)
+        took_s = time.perf_counter() - began
+    if not all(np.isfinite(part).all() for part in (scores.expected, scores.spread, scores.score, scores.p_value)):
+        raise VersionRefused("non-finite", f"{origin} not served: warm-up gave values that are not finite; the version before keeps serving")
+    if took_s > refuse_after_s:
+        raise VersionRefused(
+            "slow",
+            f"{origin} not served: a chunk of {CHUNK} rows took {took_s:.3f} s, expected {refuse_after_s} s at most; "
+            "the version before keeps serving",
+        )

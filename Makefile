@@ -1,0 +1,44 @@
+# Everything a user or developer runs. Works with GNU make 3.81 (macOS) and newer, on Linux and macOS.
+PY := .venv/bin/python
+export TORCH PYTHON
+
+.PHONY: help run test check bench test-services lock clean environment environment-dev
+.DEFAULT_GOAL := help
+
+help: ## what there is (this list)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  ARGS="…" is handed on:   make run ARGS="--demo host"      make test ARGS="tests/twin -x"'
+	@echo '  TORCH=cpu spares a machine without a GPU the 5 GB of CUDA;   PYTHON=python3.12 picks an interpreter'
+
+run: environment ## set everything up and run livetwin with the demo plant; the page is on http://127.0.0.1:8080
+	@exec .venv/bin/livetwin up $(ARGS)
+
+test: environment-dev ## set everything up and run all tests
+	$(PY) -m pytest $(ARGS)
+
+check: environment-dev ## ruff, formatting, strict mypy, import contracts: all of them, even when one fails
+	@failed=; \
+	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo"; do \
+		echo "== $$step"; .venv/bin/$$step || failed="$$failed '$$step'"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "check: failed:$$failed"; exit 1; fi; echo "check: all good"
+
+bench: environment-dev ## measure throughput, swaps and latencies; writes build/bench.json
+	$(PY) -m deploy.bench $(ARGS)
+
+test-services: environment-dev ## only the tests on real services (Kafka, InfluxDB, a browser), saying which are skipped and why
+	$(PY) -m pytest -m "kafka or influxdb or browser" $(ARGS)
+
+lock: ## pin the dependencies anew (UPGRADE=1: to their newest versions)
+	@deploy/lock.sh
+
+clean: ## remove caches and build outputs (.venv and LIVETWIN_HOME stay)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find twin models streams deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@deploy/environment.sh run
+
+environment-dev:
+	@deploy/environment.sh dev

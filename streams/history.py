@@ -23,6 +23,8 @@ class HistoryBlock:
 
     `values`, `expected`, `spread` are in channel units, NaN where there is none; `quality` holds the bits of
     `twin.quality`; `time_ns` is the end of the step; `version` is "" while a twin is learning.
+    `log` and `written_ms` are no part of the payload: the historian says from which log (cluster) and record
+    timestamp a block came, because epochs can be compared within one log and one life of its consumer group only.
     """
 
     type: str
@@ -38,6 +40,8 @@ class HistoryBlock:
     score: NDArray[np.float32]  # (N,)
     risk: NDArray[np.float32]  # (N,)
     version: tuple[str, ...]  # N
+    log: str = ""
+    written_ms: int = 0
 
     def __len__(self) -> int:
         return len(self.asset)

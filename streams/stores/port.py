@@ -21,6 +21,10 @@ class StoreUnavailable(LivetwinError):
     retriable = True
 
 
+class StoreRefused(LivetwinError):
+    """A store that can't be used as it is: no store of ours, written by a newer livetwin, an unknown kind of address."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelSeries:
     """One channel of one twin, downsampled to buckets. Lists have one length; None where a bucket has no value.
@@ -91,10 +95,16 @@ class TwinStore(Protocol):
     def history(
         self, asset: str, *, channels: Sequence[str] | None, from_ns: int, to_ns: int, points: int
     ) -> TwinHistory:
-        """Steps with from_ns <= time < to_ns in at most `points` equal buckets of time; raw steps when fewer."""
+        """Steps with from_ns <= time < to_ns in at most `points` equal buckets of time; raw steps when fewer.
+
+        The period is first cut to what is kept of the asset, so that an open-ended period loses no detail.
+        Buckets without steps are left out. Not finite reads as None; a channel that a step did not have has quality MISSING.
+        """
         ...
 
-    def alerts(self, *, asset: str | None = None, from_ns: int | None = None, to_ns: int | None = None, limit: int = 1000) -> list[Alert]:
+    def alerts(
+        self, *, asset: str | None = None, from_ns: int | None = None, to_ns: int | None = None, limit: int = 1000
+    ) -> list[Alert]:
         """Newest revision of alerts that were active within the period, newest onset first."""
         ...
 

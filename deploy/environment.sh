@@ -85,7 +85,11 @@ install --require-hashes "${options[@]}"
 if [ "$backend" != index ] && [ "$torch_now" != "$torch_want" ]; then
     # other builds have other hashes (2.x+cpu) and come from PyTorch's own index, over TLS: the version is pinned, the hash can't be
     say "installing $torch_pin for $backend ..."
-    install --torch-backend "$backend" --reinstall-package torch "$torch_pin"
+    install --torch-backend "$backend" --reinstall-package torch "$torch_pin" || {
+        say "$torch_pin for $backend could not be installed (see above; it comes from PyTorch's index, not from yours)." \
+            "Without TORCH=$backend the build on your package index is used"
+        exit 1
+    }
 fi
 install --quiet --no-build-isolation --editable .
 echo "$torch_want" >$venv/livetwin-torch

@@ -70,9 +70,9 @@ class Faults:
         """Commands in force of one kind of fault."""
         return (command for (kind, _), command in self._commands.items() if kind == fault)
 
-    def type_of(self, asset: str) -> str | None:
-        found = self._where.get(asset)
-        return found[0] if found else None
+    def sensor(self, command: DemoCommand) -> SensorFault | None:
+        """The faulty sensor that a command made; None for faults of the process."""
+        return self._sensors.get((command.fault, command.asset))
 
     def switch(self, command: DemoCommand, step: int) -> bool:
         """Switch a fault on or off from `step` on; whether anything changed.

@@ -67,14 +67,14 @@ class WaterPlant:
         self.step_s = step_s
         self._step_number = start_ns // (step_s * NS_PER_S) if state is None else int(state["step"])
         self._random = np.random.default_rng(seed)
-        self._hydraulics = Hydraulics(step_s, None if state is None else state["levels_m"])
-        self._demand = Demand(network, self._hydraulics.junctions, step_s, self._random)
+        self.hydraulics = Hydraulics(step_s, None if state is None else state["levels_m"])
+        self._demand = Demand(network, self.hydraulics.junctions, step_s, self._random)
         self._customers = np.flatnonzero(self._demand.customers)
-        self._pipes = [self._hydraulics.pipes.index(name) for name in KEY_PIPES]
+        self._pipes = [self.hydraulics.pipes.index(name) for name in KEY_PIPES]
         names = {
-            JUNCTION: [f"junction-{self._hydraulics.junctions[i]}" for i in self._customers],
-            TANK: [f"tank-{name}" for name in self._hydraulics.tanks],
-            PUMP: [f"pump-{name}" for name in self._hydraulics.pumps],
+            JUNCTION: [f"junction-{self.hydraulics.junctions[i]}" for i in self._customers],
+            TANK: [f"tank-{name}" for name in self.hydraulics.tanks],
+            PUMP: [f"pump-{name}" for name in self.hydraulics.pumps],
             PIPE: [f"pipe-{name}" for name in KEY_PIPES],
         }
         self.layout = {kind: (tuple(assets), CHANNELS[kind]) for kind, assets in names.items()}
@@ -130,7 +130,7 @@ class WaterPlant:
         return readings
 
     def _advance(self) -> dict[str, Floats]:
-        hydraulics = self._hydraulics
+        hydraulics = self.hydraulics
         demand = self._demand.at(self._step_number * self.step_s)
         hydraulics.set_demands(demand)
         levels = hydraulics.levels_m()
@@ -159,20 +159,35 @@ class WaterPlant:
         told = {_LAKE_PUMP: _LAKE_HOURS[0] <= hour < _LAKE_HOURS[1], _RIVER_PUMP: self._river_on}
         runs = {pump: on and not self.faults.is_on("pump-trip", f"pump-{pump}") for pump, on in told.items()}
         for pump, is_open in runs.items():
-            self._hydraulics.set_link(pump, is_open)
-        self._hydraulics.set_link(_BYPASS, not runs[_RIVER_PUMP])
-        return np.array([float(told[pump]) for pump in self._hydraulics.pumps])
+            self.hydraulics.set_link(pump, is_open)
+        self.hydraulics.set_link(_BYPASS, not runs[_RIVER_PUMP])
+        return np.array([float(told[pump]) for pump in self.hydraulics.pumps])
 
     def _set_leaks(self) -> None:
         wanted = {command.asset: self.leak_lps(command) for command in self.faults.on("leak")}
         for asset in sorted(self._leaking | set(wanted)):
-            self._hydraulics.set_emitter(asset.removeprefix("junction-"), wanted.get(asset, 0.0))
+            self.hydraulics.set_emitter(asset.removeprefix("junction-"), wanted.get(asset, 0.0))
         self._leaking = set(wanted)
 
     @staticmethod
     def leak_lps(command: DemoCommand) -> float:
         """How much a leak lets out at 20 m head: as told, or enough to be seen at its junction."""
         return command.size if command.size is not None else default_leak_lps(command.asset.removeprefix("junction-"))
+
+    def wording(self, command: DemoCommand) -> str:
+        """What a command does, for people.
+
+        >>> WaterPlant(1800).wording(DemoCommand(fault="pump-trip", asset="pump-10"))
+        'pump-trip of pump-10 begins'
+        """
+        size = ""
+        if command.active and command.fault == "leak":
+            size = f": {self.leak_lps(command):g} litres a second at 20 m head"
+        elif command.active and (sensor := self.faults.sensor(command)) is not None:
+            channel = self.layout[sensor.type][1][sensor.column]
+            amount = {"drift": f" by {sensor.size:g} an hour", "offset": f" by {sensor.size:g}"}.get(sensor.kind, "")
+            size = f": {channel}{amount}"
+        return f"{command.fault} of {command.asset} {'begins' if command.active else 'ends'}{size}"
 
     def _settle(self) -> None:
         steps = _SETTLING_S // self.step_s
@@ -187,7 +202,7 @@ class WaterPlant:
             "version": STATE_VERSION,
             "step": self._step_number,
             "step_s": self.step_s,
-            "levels_m": self._hydraulics.levels_m().tolist(),
+            "levels_m": self.hydraulics.levels_m().tolist(),
             "river_on": self._river_on,
             "demand": self._demand.state(),
             "random": self._random.bit_generator.state,

@@ -1,0 +1,65 @@
+"""What every feed sends: definitions first, then telemetry and events, each acknowledged before the feed goes on.
+
+In:   interfaces, declarations, readings, events.
+Out:  records on the public topics, as any feeder would write them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from streams import clients
+from streams.records import EventRecord
+from streams.topics import Topics
+from twin.fleet import TwinDeclaration
+from twin.types import NS_PER_S
+
+# epoch seconds are told apart from finer units by size, up to here
+_SECONDS_END = 10**11
+
+
+class FeedProducer:
+    """An open producer. Use as an async context manager."""
+
+    def __init__(self, bootstrap: str, topics: Topics, *, client_id: str) -> None:
+        self._topics = topics
+        self._producer = clients.producer(bootstrap, client_id=client_id)
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._producer.stop()
+
+    async def define(self, interfaces: Iterable[Mapping[str, Any]], declarations: Iterable[TwinDeclaration] = ()) -> None:
+        """Publish types, then twins; returns when the broker has all of them."""
+        await self._send(self._topics.definitions, [(f"type/{entry['@id']}", orjson.dumps(entry)) for entry in interfaces])
+        twins = [(f"twin/{twin.asset}", twin.model_dump_json().encode()) for twin in declarations]
+        await self._send(self._topics.definitions, twins)
+
+    async def telemetry(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Send records of the telemetry contract, keyed by asset; returns when the broker has all of them."""
+        await self._send(self._topics.telemetry, [(record["asset"], orjson.dumps(record)) for record in records])
+
+    async def event(self, event: EventRecord) -> None:
+        await self._send(self._topics.events, [(event.asset, event.to_bytes())])
+
+    async def _send(self, topic: str, records: Iterable[tuple[str, bytes]]) -> None:
+        waiting = [await self._producer.send(topic, value, key=key.encode()) for key, value in records]
+        await asyncio.gather(*waiting)
+
+
+def epoch(time_ns: int) -> int:
+    """The shortest epoch number that says the same time: seconds where they are whole, else nanoseconds.
+
+    >>> epoch(1_700_000_000_000_000_000), epoch(1_700_000_000_500_000_000)
+    (1700000000, 1700000000500000000)
+    """
+    seconds, rest = divmod(time_ns, NS_PER_S)
+    return seconds if rest == 0 and seconds < _SECONDS_END else time_ns

@@ -31,7 +31,7 @@ test-services: environment-dev ## only the tests on real services (Kafka, Influx
 	$(PY) -m pytest -m "kafka or influxdb or browser" $(ARGS)
 
 lock: ## pin the dependencies anew (UPGRADE=1: to their newest versions)
-	@deploy/lock.sh
+	@deploy/pin_dependencies.sh
 
 clean: ## remove caches and build outputs (.venv and LIVETWIN_HOME stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

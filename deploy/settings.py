@@ -9,9 +9,9 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twin.errors import LivetwinError
@@ -30,7 +30,9 @@ class _Settings(BaseSettings):
 class HomeSettings(_Settings):
     """Where livetwin keeps its data."""
 
-    home: Path = Field(default=Path.home() / ".local" / "share" / "livetwin", description="data folder: Kafka's log, the store, models, logs")
+    home: Path = Field(
+        default=Path.home() / ".local" / "share" / "livetwin", description="data folder: Kafka's log, the store, models, logs"
+    )
 
 
 class KafkaSettings(_Settings):
@@ -39,7 +41,9 @@ class KafkaSettings(_Settings):
     kafka: str = Field(default="embedded", description="`embedded`, or HOST:PORT[,HOST:PORT] of a broker")
     kafka_port: int = Field(default=9092, ge=1, le=65535, description="port of the embedded broker on 127.0.0.1")
     topic_prefix: str = Field(default="livetwin.", description="put before every topic name")
-    partitions: int = Field(default=8, ge=1, le=1024, description="partitions of telemetry and of what is keyed like it, for topics not there yet")
+    partitions: int = Field(
+        default=8, ge=1, le=1024, description="partitions of telemetry and of what is keyed like it, for topics not there yet"
+    )
 
 
 class StoreSettings(_Settings):
@@ -63,14 +67,18 @@ class ProcessorSettings(_Settings):
     batch_max_records: int = Field(default=2000, ge=1, description="most records in one micro-batch")
     batch_wait_ms: int = Field(default=50, ge=1, description="longest wait for a micro-batch to fill, milliseconds")
     checkpoint_every_s: float = Field(default=30.0, gt=0, description="wall time between checkpoints of changed twins")
-    alarms_per_twin_day: float = Field(default=0.02, gt=0, description="target rate of model alarms per twin and day of event time")
+    alarms_per_twin_day: float = Field(
+        default=0.02, gt=0, description="target rate of model alarms per twin and day of event time"
+    )
 
 
 class TrainerSettings(_Settings):
     """When and on how much the models are fine-tuned."""
 
     train_every_s: float = Field(default=60.0, gt=0, description="wall time between updates")
-    train_min_steps: int = Field(default=256, ge=32, description="closed steps a twin type must have before its first model (warm-up)")
+    train_min_steps: int = Field(
+        default=256, ge=32, description="closed steps a twin type must have before its first model (warm-up)"
+    )
     train_max_steps: int = Field(default=4032, ge=64, description="newest closed steps a twin that are trained on")
     train_seed: int = Field(default=7, description="seed of initial weights and shuffling")
     train_threads: int = Field(default=1, ge=1, description="CPU threads of a training step")
@@ -97,17 +105,34 @@ GROUPS: tuple[type[_Settings], ...] = (
 )
 
 
+S = TypeVar("S", bound=_Settings)
+
+
+def read(group: type[S]) -> S:
+    """The settings of one concern, from the environment.
+
+    Raises:
+        SettingsInvalid: naming each variable whose value does not fit.
+    """
+    try:
+        return group()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{PREFIX}{str(found['loc'][0]).upper()} is {found['input']!r}: {found['msg'][0].lower()}{found['msg'][1:]}"
+            for found in error.errors()
+        )
+        raise SettingsInvalid(f"{wrong}; nothing was started") from error
+
+
 def refuse_unknown_variables(environment: Mapping[str, str] = os.environ) -> None:
     """Raises SettingsInvalid naming each `LIVETWIN_…` variable that no setting reads, with the nearest that exists.
 
     >>> refuse_unknown_variables({"LIVETWIN_KAFKAA": "x"})
     Traceback (most recent call last):
-    deploy.settings.SettingsInvalid: LIVETWIN_KAFKAA is set but no setting has that name (nearest: LIVETWIN_KAFKA); nothing was started
+    deploy.settings.SettingsInvalid: ...
     """
     known = {PREFIX + name.upper() for group in GROUPS for name in group.model_fields}
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SettingsInvalid(
-                f"{name} is set but no setting has that name (nearest: {nearest[0]}); nothing was started"
-            )
+            raise SettingsInvalid(f"{name} is set but no setting has that name (nearest: {nearest[0]}); nothing was started")

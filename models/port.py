@@ -73,7 +73,9 @@ class Served(Protocol):
         """Row of each asset in this version's per-twin tensors, LEARNING for one it does not know."""
         ...
 
-    def score(self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]) -> Scores:
+    def score(
+        self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
+    ) -> Scores:
         """Score the last step of each window.
 
         Args:

@@ -177,7 +177,9 @@ class DemoCommand(Record):
     fault: Literal["leak", "pump-trip", "stuck", "drift", "offset"]
     asset: str
     channel: str | None = Field(default=None, description="sensor faults: which channel; None: the first")
-    size: float | None = Field(default=None, description="leak: litres per second at 20 m head; drift: units per hour; offset: units")
+    size: float | None = Field(
+        default=None, description="leak: litres per second at 20 m head; drift: units per hour; offset: units"
+    )
     active: bool = True
     by: str = "operator"
 
@@ -216,7 +218,9 @@ class ModelAlias(Record):
     previous: str | None = None
     challenger: str | None = None
     why: str = ""
-    command_id: str | None = Field(default=None, description="the ModelCommand that this answers; None: the trainer's own decision")
+    command_id: str | None = Field(
+        default=None, description="the ModelCommand that this answers; None: the trainer's own decision"
+    )
 
 
 class ModelCommand(Record):
@@ -266,9 +270,7 @@ class Refusal(Record):
     time_ns: int
 
 
-ModelsRecord = Annotated[
-    ModelVersion | ModelAlias | ModelCommand | Serving | Refusal, Field(discriminator="kind")
-]
+ModelsRecord = Annotated[ModelVersion | ModelAlias | ModelCommand | Serving | Refusal, Field(discriminator="kind")]
 
 
 def models_key(record: ModelVersion | ModelAlias | ModelCommand | Serving | Refusal) -> bytes:

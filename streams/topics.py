@@ -45,6 +45,11 @@ _SPECS: tuple[TopicSpec, ...] = (
     TopicSpec("models", 1, _COMPACT),
     TopicSpec("demo.commands", 1, _COMPACT),
     TopicSpec("dead-letter", 1, {**_timed(14 * DAY_MS), **_LARGE}),
+    # alerting's own: signals and commands in one order an asset, and the changelogs of its tables
+    TopicSpec("alerting.inbox", None, {**_timed(7 * DAY_MS), **_LARGE}),
+    TopicSpec("alerting.epochs", None, _COMPACT),
+    TopicSpec("alerting.conditions", None, {**_COMPACT, **_LARGE}),
+    TopicSpec("alerting.closed", None, {**_COMPACT, **_LARGE}),
 )
 
 
@@ -113,6 +118,22 @@ class Topics:
     @property
     def dead_letter(self) -> str:
         return f"{self.prefix}dead-letter"
+
+    @property
+    def alerting_inbox(self) -> str:
+        return f"{self.prefix}alerting.inbox"
+
+    @property
+    def alerting_epochs(self) -> str:
+        return f"{self.prefix}alerting.epochs"
+
+    @property
+    def alerting_conditions(self) -> str:
+        return f"{self.prefix}alerting.conditions"
+
+    @property
+    def alerting_closed(self) -> str:
+        return f"{self.prefix}alerting.closed"
 
     def specs(self, partitions: int) -> list[TopicSpec]:
         """Every topic with its full name and number of partitions."""

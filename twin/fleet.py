@@ -29,7 +29,9 @@ class TwinDeclaration(BaseModel):
     type: str = Field(description="DTMI of the twin type")
     name: str | None = Field(default=None, description="name for people")
     relationships: tuple[Relationship, ...] = ()
-    properties: dict[str, str | float | bool] = Field(default_factory=dict, description="static data; `x`, `y` place it on the map")
+    properties: dict[str, str | float | bool] = Field(
+        default_factory=dict, description="static data; `x`, `y` place it on the map"
+    )
 
 
 class Fleet:

@@ -99,7 +99,8 @@ def compile_type(interface: Mapping[str, Any]) -> TwinType:
     identifier = interface.get("@id")
     if not isinstance(identifier, str) or not _DTMI.match(identifier) or len(identifier) > 256:
         raise TypeInvalid(
-            f"twin type not used: @id is {identifier!r}, expected a DTMI such as 'dtmi:plant:Pump;1'; its assets get no twin from it"
+            f"twin type not used: @id is {identifier!r}, expected a DTMI "
+            "such as 'dtmi:plant:Pump;1'; its assets get no twin from it"
         )
     if interface.get("@type") != "Interface":
         raise TypeInvalid(f"{identifier}: @type is {interface.get('@type')!r}, expected 'Interface'; the type is not used")
@@ -135,7 +136,9 @@ def compile_type(interface: Mapping[str, Any]) -> TwinType:
         raise TypeInvalid(f"{identifier}: telemetry names {sorted(names)} repeat, expected each once; the type is not used")
     period_ns = _duration_ns(identifier, interface, "samplingPeriod", timedelta(seconds=1))
     if period_ns is None or period_ns <= 0:
-        raise TypeInvalid(f"{identifier}: samplingPeriod is {interface.get('samplingPeriod')!r}, expected more than zero; the type is not used")
+        raise TypeInvalid(
+            f"{identifier}: samplingPeriod is {interface.get('samplingPeriod')!r}, expected more than zero; the type is not used"
+        )
     lateness_ns = _duration_ns(identifier, interface, "lateness", timedelta(microseconds=2 * period_ns / 1000))
     max_ahead = interface.get("maxAhead", "PT1H")
     display = interface.get("displayName", identifier)
@@ -182,4 +185,6 @@ def _duration_ns(identifier: str, interface: Mapping[str, Any], key: str, defaul
     try:
         return round(_DURATION.validate_python(found) / timedelta(microseconds=1)) * 1000
     except ValidationError as error:
-        raise TypeInvalid(f"{identifier}: {key} is {found!r}, expected an ISO 8601 duration such as 'PT5S'; the type is not used") from error
+        raise TypeInvalid(
+            f"{identifier}: {key} is {found!r}, expected an ISO 8601 duration such as 'PT5S'; the type is not used"
+        ) from error

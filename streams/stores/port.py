@@ -92,9 +92,7 @@ class TwinStore(Protocol):
         """Each asset as it was at an event time."""
         ...
 
-    def history(
-        self, asset: str, *, channels: Sequence[str] | None, from_ns: int, to_ns: int, points: int
-    ) -> TwinHistory:
+    def history(self, asset: str, *, channels: Sequence[str] | None, from_ns: int, to_ns: int, points: int) -> TwinHistory:
         """Steps with from_ns <= time < to_ns in at most `points` equal buckets of time; raw steps when fewer.
 
         The period is first cut to what is kept of the asset, so that an open-ended period loses no detail.

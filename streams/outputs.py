@@ -1,0 +1,157 @@
+"""The records a processor writes, from scored steps. Pure functions: the same steps give the same bytes.
+
+In:   `Scored` steps of one type.
+Out:  `twin.history` blocks a partition, `twin.state` of the last step of each twin, `alert.signals`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.conditions import ANOMALY, OFF, Conditions, Transition
+from streams.history import HistoryBlock
+from streams.records import ChannelEvidence, Evidence, Health, Severity, Signal, TwinState
+from streams.scoring import Scored
+from twin.quality import word
+
+TOP_CHANNELS = 5
+
+
+def history(scored: Scored, keep: NDArray[np.bool_], assets: list[str], epochs: dict[int, int]) -> Iterator[HistoryBlock]:
+    """One block a partition of the steps where `keep`."""
+    closed = scored.closed
+    for partition in np.unique(scored.partition[keep]).tolist():
+        at = np.flatnonzero(keep & (scored.partition == partition))
+        yield HistoryBlock(
+            type=closed.type.id,
+            channels=closed.type.channel_names,
+            partition=partition,
+            epoch=epochs[partition],
+            asset=tuple(assets[row] for row in closed.row[at].tolist()),
+            time_ns=closed.time_ns[at],
+            values=closed.values[at],
+            quality=closed.quality[at],
+            expected=scored.expected[at],
+            spread=scored.spread[at],
+            score=scored.score[at],
+            risk=scored.risk[at],
+            version=tuple(_version(scored, index) for index in at.tolist()),
+        )
+
+
+def _version(scored: Scored, index: int) -> str:
+    served = scored.version_of(index)
+    return served.version if served is not None else ""
+
+
+def states(scored: Scored, assets: list[str], conditions: Conditions) -> Iterator[TwinState]:
+    """The state after the last step of each twin."""
+    closed = scored.closed
+    last = np.ones(len(closed), np.bool_)
+    order = np.lexsort((closed.step, closed.row))
+    last[order[:-1]] = closed.row[order[1:]] != closed.row[order[:-1]]
+    names = closed.type.channel_names
+    at = np.flatnonzero(last)
+    if not len(at):
+        return
+    times = closed.time_ns
+    active = conditions.active(closed.row[at])
+    for place, index in enumerate(at.tolist()):
+        learning = bool(scored.learning[index])
+        yield TwinState(
+            asset=assets[int(closed.row[index])],
+            type=closed.type.id,
+            time_ns=int(times[index]),
+            values=dict(zip(names, _numbers(closed.values[index]), strict=True)),
+            expected={} if learning else dict(zip(names, _numbers(scored.expected[index]), strict=True)),
+            quality=dict(zip(names, map(word, closed.quality[index].tolist()), strict=True)),
+            health=_health(learning, float(scored.risk[index]), bool(active[place].any())),
+            risk=_number(scored.risk[index]) or 0.0,
+            model_version=_version(scored, index) or None,
+            partition=int(scored.partition[index]),
+            offset=int(closed.closed_by[index]),
+        )
+
+
+def _health(learning: bool, risk: float, active: bool) -> Health:
+    if learning:
+        return "learning"
+    if active:
+        return "alarm"
+    return "warning" if risk >= 0.35 else "ok"
+
+
+def signal(scored: Scored, transition: Transition, conditions: Conditions, assets: list[str]) -> Signal:
+    """The signal of one transition, with its evidence."""
+    closed, index = scored.closed, transition.index
+    served = scored.version_of(index)
+    condition = conditions.names[transition.condition]
+    kind = closed.type
+    return Signal(
+        kind=transition.kind,
+        asset=assets[int(closed.row[index])],
+        type=kind.id,
+        condition=condition,
+        severity=_severity(condition, scored, index),
+        onset_ns=transition.onset_ns,
+        time_ns=int((closed.step[index] + 1) * kind.period_ns),
+        risk=_number(scored.risk[index]) or 0.0,
+        on_delay_ns=kind.on_delay_ns,
+        off_delay_ns=kind.off_delay_ns,
+        evidence=Evidence(
+            channels=_channels(scored, transition, conditions),
+            model_version=served.version if served is not None else None,
+            weights_sha256=served.sha256 if served is not None else None,
+            partition=int(scored.partition[index]),
+            first_offset=int(closed.first_offset[index]),
+            last_offset=int(closed.closed_by[index]),
+        ),
+    )
+
+
+def _severity(condition: str, scored: Scored, index: int) -> Severity:
+    if condition == ANOMALY:
+        found = scored.severity_of(index)
+        return "warning" if found == "none" else found  # type: ignore[return-value]
+    return "major" if condition.startswith("limit:") else "minor"
+
+
+def _channels(scored: Scored, transition: Transition, conditions: Conditions) -> list[ChannelEvidence]:
+    closed, index = scored.closed, transition.index
+    own = conditions.channel[transition.condition]
+    contribution = scored.contribution[index]
+    order = [own] if own != OFF else np.argsort(-contribution, kind="stable")[:TOP_CHANNELS].tolist()
+    found = []
+    for channel in order:
+        limit = conditions.limit[transition.condition]
+        expected = limit if not math.isnan(limit) else scored.expected[index, channel]
+        found.append(
+            ChannelEvidence(
+                name=closed.type.channels[channel].name,
+                seen=_number(closed.values[index, channel]),
+                expected=_number(expected),
+                spread=_number(scored.spread[index, channel]),
+                contribution=1.0 if own != OFF else _number(contribution[channel]) or 0.0,
+                unit=closed.type.channels[channel].unit,
+            )
+        )
+    return found
+
+
+def _numbers(values: NDArray[np.float32]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _number(value: float | np.floating[Any]) -> float | None:
+    """As JSON shows it: None for NaN; 7 digits are all that a float32 has.
+
+    >>> _number(np.float32(0.1)), _number(float("nan"))
+    (0.1, None)
+    """
+    plain = float(value)
+    return float(f"{plain:.7g}") if math.isfinite(plain) else None

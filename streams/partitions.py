@@ -1,0 +1,278 @@
+"""The twins of the partitions a processor owns: fold, score, build outputs, switch versions, save and take over.
+
+In:   records of owned partitions, loaded versions, checkpoints.
+Out:  `Outputs` of a micro-batch; records to announce switches; checkpoints. No Kafka client here but for reading checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from aiokafka import ConsumerRecord
+
+from models.port import Served, VersionRefused
+from streams import outputs
+from streams.checkpoint import export_twin, mark_key, mark_value, restore_twin, twin_key
+from streams.definitions import Definitions
+from streams.folding import Folder, Refused
+from streams.models_topic import ModelsView
+from streams.records import EPOCH_HEADER, Serving, Switch, models_key
+from streams.recovery import PartitionCheckpoint, read_checkpoints
+from streams.scoring import Scored, Switches, TypeScorer
+from streams.serving import Champions
+from streams.topics import Topics
+from twin.arena import Arena
+from twin.errors import CheckpointRefused
+
+log = logging.getLogger(__name__)
+
+Announcement = tuple[str, int, bytes, bytes]
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What one micro-batch gives: records (topic, partition, key, value, headers), refusals, definitions, counts."""
+
+    records: list[tuple[str, int, bytes | None, bytes, Sequence[tuple[str, bytes]]]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Owned:
+    """One owned partition."""
+
+    position: int  # next offset to fold
+    silent_until: int  # outputs of steps closed below this offset are out already
+    epoch: int
+    mark: int  # offset of the newest checkpoint
+    settled_until: int  # up to here an owner before us may have written outputs: no switch before it
+    switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
+
+
+class Partitions:
+    """State of all owned partitions."""
+
+    def __init__(self, bootstrap: str, topics: Topics, definitions: Definitions, view: ModelsView, champions: Champions) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._definitions = definitions
+        self._view = view
+        self._champions = champions
+        self._folder = Folder(definitions)
+        self._scorers: dict[str, TypeScorer] = {}
+        self._owned: dict[int, _Owned] = {}
+        self._saved_offset: dict[str, int] = {}  # asset → offset of its newest checkpoint
+
+    @property
+    def live(self) -> set[int]:
+        return set(self._owned)
+
+    # ── one micro-batch ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def wanted(self, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
+        """Records of owned partitions at or after our position: a rebalance may leave others in the fetch buffer."""
+        return [
+            record
+            for record in records
+            if record.partition in self._owned and record.offset >= self._owned[record.partition].position
+        ]
+
+    def fold_and_score(self, records: list[ConsumerRecord]) -> Outputs:
+        """Fold records in log order; blocks, so callers use a thread."""
+        out = Outputs()
+        folded = self._folder.fold(records)
+        out.definitions = folded.definitions
+        out.counts.update(folded.counts)
+        out.refused = [one for one in folded.refused if one.record.offset >= self._owned[one.record.partition].silent_until]
+        out.counts["refused"] += len(out.refused)
+        for closed in folded.closed:
+            scorer = self._scorer(self._folder.arenas[closed.type.id])
+            scored = scorer.score(closed)
+            out.counts["steps"] += len(closed)
+            self._write(scored, scorer, out)
+        for record in records:
+            self._owned[record.partition].position = record.offset + 1
+        return out
+
+    def _write(self, scored: Scored, scorer: TypeScorer, out: Outputs) -> None:
+        topics, arena = self._topics, scorer.arena
+        assets = [asset or "" for asset in arena.asset_of]
+        silent = {partition: owned.silent_until for partition, owned in self._owned.items()}
+        headers = {partition: [(EPOCH_HEADER, str(owned.epoch).encode())] for partition, owned in self._owned.items()}
+        until = np.array([silent[partition] for partition in scored.partition.tolist()], np.int64)
+        loud = scored.closed.closed_by >= until
+        epochs = {partition: owned.epoch for partition, owned in self._owned.items()}
+        for block in outputs.history(scored, loud, assets, epochs):
+            out.records.append(
+                (topics.history, block.partition, str(block.partition).encode(), block.to_bytes(), headers[block.partition])
+            )
+        for state in outputs.states(scored, assets, scorer.conditions):
+            out.records.append((topics.state, state.partition, state.asset.encode(), state.to_bytes(), headers[state.partition]))
+        for transition in scored.transitions:
+            if loud[transition.index]:
+                signal = outputs.signal(scored, transition, scorer.conditions, assets)
+                partition = signal.evidence.partition
+                out.records.append((topics.signals, partition, signal.asset.encode(), signal.to_bytes(), headers[partition]))
+                out.counts[f"signals-{signal.kind}"] += 1
+
+    def _scorer(self, arena: Arena) -> TypeScorer:
+        found = self._scorers.get(arena.type.id)
+        if found is None:
+            found = self._scorers[arena.type.id] = TypeScorer(arena)
+            for partition, owned in self._owned.items():
+                current = self._champions.current.get(arena.type.slug)
+                if current is not None and arena.type.slug in owned.switches:
+                    switches = found.switches.setdefault(partition, Switches())
+                    switches.add(owned.switches[arena.type.slug][-1].offset, current[0])
+        return found
+
+    # ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def switch_ready(self, now_ns: int) -> list[Announcement]:
+        """Switch to versions that became ready, from each partition's position on; the records that announce it."""
+        announced: list[Announcement] = []
+        for name, (served, switch) in self._champions.take_new().items():
+            for partition, owned in self._owned.items():
+                announced.append(self._add_switch(name, partition, owned, switch, now_ns))
+                self._serve(name, partition, owned, served)
+            log.info("swap", extra={"model": name, "version": switch.version, "partitions": len(self._owned)})
+        announced += [(self._topics.models, 0, models_key(refusal), refusal.to_bytes()) for refusal in self._champions.refusals]
+        self._champions.refusals.clear()
+        return announced
+
+    def announce_start(self, now_ns: int) -> list[Announcement]:
+        """For partitions that no version has served yet: the champion serves from where we start."""
+        announced: list[Announcement] = []
+        for name, (served, switch) in self._champions.current.items():
+            for partition, owned in self._owned.items():
+                if name not in owned.switches or owned.switches[name][-1].sha256 != switch.sha256:
+                    announced.append(self._add_switch(name, partition, owned, switch, now_ns))
+                    self._serve(name, partition, owned, served)
+        return announced
+
+    def _serve(self, name: str, partition: int, owned: _Owned, served: Served) -> None:
+        for scorer in self._scorers.values():
+            if scorer.arena.type.slug == name:
+                scorer.switches.setdefault(partition, Switches()).add(owned.switches[name][-1].offset, served)
+
+    def _add_switch(self, name: str, partition: int, owned: _Owned, switch: Switch, now_ns: int) -> Announcement:
+        known = owned.switches.get(name, [])
+        at = switch.model_copy(update={"offset": max([owned.position, owned.settled_until] + [one.offset for one in known])})
+        kept = [one for one in known if one.offset < at.offset]
+        floor = [index for index, one in enumerate(kept) if one.offset <= owned.mark]
+        owned.switches[name] = [*kept[floor[-1] if floor else 0 :], at]
+        record = Serving(name=name, partition=partition, epoch=owned.epoch, switches=owned.switches[name], time_ns=now_ns)
+        return self._topics.models, 0, models_key(record), record.to_bytes()
+
+    # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def commit_offsets(self) -> dict[int, int]:
+        """Where each partition may be committed: what is folded, less what still waits for its twin's type."""
+        return {partition: max(self._safe(partition), owned.silent_until) for partition, owned in self._owned.items()}
+
+    def _safe(self, partition: int) -> int:
+        position = self._owned[partition].position
+        oldest = self._folder.placing.oldest_offset(partition)
+        return position if oldest is None else min(position, oldest)
+
+    def checkpoint(self) -> tuple[list[tuple[int, bytes, bytes]], list[tuple[int, bytes, bytes]]]:
+        """Changed twins and, to be written after them, the marks of their partitions: (partition, key, value)."""
+        twins: list[tuple[int, bytes, bytes]] = []
+        marks: list[tuple[int, bytes, bytes]] = []
+        for partition, owned in self._owned.items():
+            for asset, arena, row in self._folder.assets(partition):
+                offset = int(arena.next_offset[row])
+                if self._saved_offset.get(asset) != offset:
+                    twins.append((partition, twin_key(asset), export_twin(arena, self._scorer(arena), row)))
+                    self._saved_offset[asset] = offset
+            owned.mark = self._safe(partition)
+            marks.append((partition, mark_key(partition), mark_value(owned.mark)))
+            for scorer in self._scorers.values():
+                if partition in scorer.switches:
+                    scorer.switches[partition].forget_before(owned.mark)
+        return twins, marks
+
+    async def take_over(self, assigned: set[int], committed: dict[int, int], ends: dict[int, int], epoch: int) -> dict[int, int]:
+        """Own exactly `assigned`. Returns where to seek. A partition we held and nobody moved since keeps its state.
+
+        Args:
+            assigned: partitions to own.
+            committed: where each is committed, or begins.
+            ends: where each ends now; an owner before us may have written outputs up to there.
+            epoch: generation of the group.
+        """
+        for partition in list(self._owned):
+            if partition not in assigned or committed[partition] != self.commit_offsets()[partition]:
+                self._forget(partition)
+        seeks: dict[int, int] = {}
+        new = assigned - set(self._owned)
+        for partition, saved in (await read_checkpoints(self._bootstrap, self._topics, new)).items() if new else ():
+            self._owned[partition] = owned = _Owned(
+                position=committed[partition] if saved.mark is None else saved.mark,
+                silent_until=committed[partition],
+                epoch=epoch,
+                mark=saved.mark or 0,
+                settled_until=committed[partition],
+            )
+            await self._restore_switches(partition, owned)
+            if owned.switches or saved.mark is not None:
+                owned.settled_until = ends[partition]
+            self._restore(partition, saved)
+        for partition, owned in self._owned.items():
+            owned.epoch = epoch
+            seeks[partition] = owned.position
+        return seeks
+
+    def _forget(self, partition: int) -> None:
+        for asset, arena, row in self._folder.assets(partition):
+            self._saved_offset.pop(asset, None)
+            self._scorer(arena).reset(row)
+        for scorer in self._scorers.values():
+            scorer.switches.pop(partition, None)
+        self._folder.drop(partition)
+        del self._owned[partition]
+
+    def _restore(self, partition: int, saved: PartitionCheckpoint) -> None:
+        for asset, one in saved.twins.items():
+            kind = self._definitions.types.get(one.type)
+            if kind is None:
+                log.warning("checkpoint-not-used", extra={"asset": asset, "found": f"type {one.type} is not declared"})
+                continue
+            row = self._folder.place(asset, kind, partition)
+            arena = self._folder.arenas[kind.id]
+            scorer = self._scorer(arena)
+            scorer.reset(row)
+            try:
+                restore_twin(one, arena, scorer, row)
+                self._saved_offset[asset] = int(arena.next_offset[row])
+            except CheckpointRefused as refusal:
+                log.warning("checkpoint-not-used", extra={"asset": asset, "found": str(refusal)})
+
+    async def _restore_switches(self, partition: int, owned: _Owned) -> None:
+        """The versions that scored this partition before us, at the same offsets."""
+        for name, switches in self._recorded(partition):
+            kind = self._definitions.by_slug(name)
+            if kind is None:
+                continue
+            scorer = self._scorer(self._folder.arena(kind))
+            table = scorer.switches.setdefault(partition, Switches())
+            for switch in switches:
+                try:
+                    served = await self._champions.shelf.get(uri=switch.uri, sha256=switch.sha256, contract=kind.contract)
+                except VersionRefused as refusal:
+                    log.error("past-version-missing", extra={"model": name, "version": switch.version, "found": str(refusal)})
+                    continue
+                table.add(switch.offset, served)
+            owned.switches[name] = list(switches)
+
+    def _recorded(self, partition: int) -> Iterator[tuple[str, list[Switch]]]:
+        for name in list(self._view.models):
+            serving = self._view.serving(name, partition)
+            if serving is not None:
+                yield name, serving.switches

@@ -1,0 +1,144 @@
+"""Assets nobody has declared: which type they are of, so that pointing livetwin at a topic is enough to see twins.
+
+In:   decoded records of assets without a declaration.
+Out:  a type for each asset, as soon as one is declared, exactly one known type has all its channels, or enough
+      readings came to infer one; and the definitions to publish. Until then its records wait here, in log order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from twin.infer import infer_type
+
+from streams.decoding import Telemetry, column_values
+from streams.definitions import Definitions
+from twin.errors import ReadingRefused
+from twin.fleet import TwinDeclaration
+from twin.types import TwinType, compile_type
+
+if TYPE_CHECKING:
+    from streams.folding import LogRecord
+
+ENOUGH_TIMES = 8  # distinct event times before a type is inferred
+MOST_WAITING = 100_000  # records, over all assets
+
+
+@dataclass(slots=True)
+class _Waiting:
+    partition: int
+    records: list[tuple[LogRecord, Telemetry]] = field(default_factory=list)
+    times: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One asset that got its type."""
+
+    type: TwinType
+    records: list[tuple[LogRecord, Telemetry]]
+    definitions: list[tuple[bytes, bytes]]
+
+
+class Unplaceable(ReadingRefused):
+    """No type can be told for an asset from what came of it; `records` go to dead-letter."""
+
+    def __init__(self, message: str, records: list[LogRecord]) -> None:
+        super().__init__("unknown-asset", message)
+        self.records = records
+
+
+class Placing:
+    """Holds records of undeclared assets. False when nothing waits."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._waiting: dict[str, _Waiting] = {}
+        self._held = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def declared(self) -> list[str]:
+        """Waiting assets that have a declared type by now."""
+        return [asset for asset in self._waiting if self._definitions.type_of(asset) is not None]
+
+    def wait(self, record: LogRecord, telemetry: Telemetry) -> list[str]:
+        """Keep a record; returns its asset when its type can be told now, for `take`."""
+        if self._held >= MOST_WAITING:
+            raise ReadingRefused(
+                "unknown-asset",
+                f"asset {telemetry.asset!r} is not declared and {self._held} "
+                "records wait for their types already; kept in dead-letter",
+            )
+        waiting = self._waiting.setdefault(telemetry.asset, _Waiting(record.partition))
+        waiting.records.append((record, telemetry))
+        self._held += 1
+        if isinstance(telemetry.time_ns, int):
+            waiting.times.add(telemetry.time_ns)
+        else:
+            waiting.times.update(telemetry.time_ns.tolist())
+        if self._match(waiting) is not None or len(waiting.times) >= ENOUGH_TIMES:
+            return [telemetry.asset]
+        return []
+
+    def take(self, asset: str) -> Placed:
+        """The asset's type and what waited for it. Raises Unplaceable when none can be told; its records wait no longer."""
+        waiting = self._waiting.pop(asset)
+        self._held -= len(waiting.records)
+        kind = self._definitions.type_of(asset)
+        published: list[tuple[bytes, bytes]] = []
+        if kind is None:
+            kind = self._match(waiting)
+            if kind is None:
+                interface = _infer(waiting)
+                kind = compile_type(interface)
+                published.append((f"type/{kind.id}".encode(), orjson.dumps(interface)))
+            declaration = TwinDeclaration(asset=asset, type=kind.id)
+            published.append((f"twin/{asset}".encode(), declaration.model_dump_json().encode()))
+            for key, value in published:
+                self._definitions.apply(key, value)
+        return Placed(kind, waiting.records, published)
+
+    def drop(self, partition: int) -> None:
+        for asset in [asset for asset, waiting in self._waiting.items() if waiting.partition == partition]:
+            self._held -= len(self._waiting.pop(asset).records)
+
+    def oldest_offset(self, partition: int) -> int | None:
+        """First offset that is not folded yet, for the checkpoint to stand before it."""
+        offsets = [waiting.records[0][0].offset for waiting in self._waiting.values() if waiting.partition == partition]
+        return min(offsets, default=None)
+
+    def _match(self, waiting: _Waiting) -> TwinType | None:
+        """The one declared type that has exactly the channels that came, if there is one."""
+        names = {name for _, telemetry in waiting.records for name in telemetry.channels}
+        fitting = [kind for kind in self._definitions.types.values() if names and names == set(kind.channel_names)]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def _infer(waiting: _Waiting) -> dict[str, Any]:
+    """A DTDL interface from what came. Its name is a hash of the channel names, so that like assets share a type."""
+    columns: dict[str, list[Any]] = {}
+    times: list[int] = []
+    for _, telemetry in waiting.records:
+        own = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
+        cells = {name: [cell] if isinstance(telemetry.time_ns, int) else cell for name, cell in telemetry.channels.items()}
+        for name in cells.keys() - columns.keys():
+            columns[name] = [None] * len(times)
+        times += own
+        for name, column in columns.items():
+            column += cells.get(name, [None] * len(own))
+    numeric = {name: column_values(column)[0] for name, column in columns.items()}
+    numeric = {name: values for name, values in numeric.items() if not np.isnan(values).all()}
+    if not numeric:
+        raise Unplaceable(
+            f"no numeric channel among {sorted(columns)}, expected at least one to infer a type from; kept in dead-letter",
+            [record for record, _ in waiting.records],
+        )
+    digest = hashlib.sha256("\0".join(sorted(numeric)).encode()).hexdigest()[:8]
+    inferred: dict[str, Any] = infer_type(f"T{digest}", numeric, np.array(times, np.int64))
+    return inferred

@@ -1,0 +1,69 @@
+"""Take over a partition: read its checkpoints and say from which offset to fold again.
+
+In:   the compacted `twin.checkpoint` topic.
+Out:  saved twins and the mark of each partition. Checkpoints that can't be read are logged; their twins are folded from the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import orjson
+from aiokafka import TopicPartition
+
+from streams import clients
+from streams.checkpoint import MARK_PREFIX, TWIN_PREFIX, Saved, read_mark, read_twin
+from streams.topics import Topics
+from twin.errors import CheckpointRefused
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PartitionCheckpoint:
+    """What is saved of one partition. `mark` None: nothing is saved, fold from the beginning of the log."""
+
+    mark: int | None = None
+    twins: dict[str, Saved] = field(default_factory=dict)
+
+
+async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[int]) -> dict[int, PartitionCheckpoint]:
+    """The newest checkpoints of some partitions."""
+    wanted = [TopicPartition(topics.checkpoint, partition) for partition in sorted(partitions)]
+    found = {partition.partition: PartitionCheckpoint() for partition in wanted}
+    latest: dict[int, dict[bytes, bytes]] = {partition.partition: {} for partition in wanted}
+    consumer = clients.consumer(bootstrap, client_id="livetwin-recovery")
+    await consumer.start()
+    try:
+        consumer.assign(wanted)
+        ends = await consumer.end_offsets(wanted)
+        waiting = set(wanted)
+        await consumer.seek_to_beginning(*wanted)
+        while waiting:
+            for partition in sorted(waiting):
+                if await consumer.position(partition) >= ends[partition]:
+                    waiting.discard(partition)
+            if waiting:
+                for partition, records in (await consumer.getmany(*waiting, timeout_ms=200)).items():
+                    for record in records:
+                        if record.key is not None and record.value is not None:
+                            latest[partition.partition][record.key] = record.value
+    finally:
+        await consumer.stop()
+    for number, values in latest.items():
+        for key, value in values.items():
+            _take(found[number], key, value)
+    return found
+
+
+def _take(into: PartitionCheckpoint, key: bytes, value: bytes) -> None:
+    try:
+        if key.startswith(MARK_PREFIX):
+            into.mark = read_mark(value)
+        elif key.startswith(TWIN_PREFIX):
+            saved = read_twin(value)
+            into.twins[saved.asset] = saved
+    except (CheckpointRefused, orjson.JSONDecodeError, KeyError, ValueError) as error:
+        log.warning("checkpoint-not-used", extra={"key": key.decode("utf-8", "replace"), "found": str(error)})

@@ -1,0 +1,198 @@
+"""Score closed steps: forward pass by the version in force, risk, conditions. The one path for stream, replay, `score`.
+
+In:   `ClosedSteps` of one type, and which version serves which partition from which offset on.
+Out:  `Scored`: per step expected values, score, risk, and the transitions to signal.
+No I/O. The state that carries over from step to step lives in arrays beside the arena's, row by row.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.port import LEARNING, Served
+from models.risk import SEVERITIES, RiskState
+from streams.conditions import Conditions, Transition
+from twin.arena import Arena, ClosedSteps
+
+Ints = NDArray[np.int64]
+_NEVER_ALARMS = 1e-30  # p-value threshold of twins that are still learning
+
+
+@dataclass(slots=True)
+class Scored:
+    """N closed steps with what the model makes of them. `served[version[i]]` scored step i; None: still learning."""
+
+    closed: ClosedSteps
+    partition: Ints  # (N,)
+    served: list[Served | None]
+    version: Ints  # (N,) index into served
+    learning: NDArray[np.bool_]  # (N,)
+    expected: NDArray[np.float32]  # (N, C)
+    spread: NDArray[np.float32]  # (N, C)
+    contribution: NDArray[np.float32]  # (N, C)
+    score: NDArray[np.float32]  # (N,)
+    p_value: NDArray[np.float32]  # (N,)
+    risk: NDArray[np.float32]  # (N,)
+    alarm: NDArray[np.bool_]  # (N,)
+    severity: NDArray[np.int64]  # (N,) codes of models.risk
+    transitions: list[Transition] = field(default_factory=list)  # index: position in closed
+
+    def version_of(self, index: int) -> Served | None:
+        return None if self.learning[index] else self.served[int(self.version[index])]
+
+    def severity_of(self, index: int) -> str:
+        return SEVERITIES[int(self.severity[index])]
+
+
+class Switches:
+    """Which version scores a partition from which offset on."""
+
+    def __init__(self) -> None:
+        self._offsets: list[int] = []
+        self._served: list[Served | None] = []
+
+    def add(self, offset: int, served: Served | None) -> None:
+        """From `offset` on, `served`. Offsets must not fall; a switch at the same offset replaces."""
+        while self._offsets and self._offsets[-1] >= offset:
+            self._offsets.pop()
+            self._served.pop()
+        self._offsets.append(offset)
+        self._served.append(served)
+
+    def at(self, offset: int) -> Served | None:
+        place = bisect_right(self._offsets, offset) - 1
+        return self._served[place] if place >= 0 else None
+
+    def forget_before(self, offset: int) -> None:
+        """Drop what no step from `offset` on can need."""
+        place = bisect_right(self._offsets, offset) - 1
+        if place > 0:
+            del self._offsets[:place], self._served[:place]
+
+    @property
+    def current(self) -> Served | None:
+        return self._served[-1] if self._served else None
+
+
+class TypeScorer:
+    """Scoring state of all twins of one type; its rows are the arena's."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self.risk = RiskState(arena.capacity)
+        self.conditions = Conditions(arena.type, arena.capacity)
+        self.switches: dict[int, Switches] = {}
+        self._rows: dict[int, tuple[Served, int, Ints]] = {}  # id(served) → rows of its tensors by arena row
+
+    def reset(self, row: int) -> None:
+        """A row begins anew with another twin."""
+        self._fit()
+        self.risk.reset(row)
+        self.conditions.reset(row)
+        self._rows.clear()
+
+    def score(self, closed: ClosedSteps) -> Scored:
+        """Score steps of many twins at once; a twin's steps must be in order within and between calls."""
+        self._fit()
+        out = self._forward(closed)
+        for wave in _waves(closed.row):
+            rows = closed.row[wave]
+            alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version[wave]]
+            update = self.risk.update(rows, out.p_value[wave], alarm_p)
+            out.risk[wave] = update.risk
+            out.alarm[wave] = update.alarm & ~out.learning[wave]
+            out.severity[wave] = update.severity
+            holding = self.conditions.holding(closed.values[wave], closed.quality[wave], out.alarm[wave])
+            holding[out.learning[wave]] = False  # a twin that is still learning raises nothing
+            for transition in self.conditions.update(rows, holding, closed.time_ns[wave]):
+                out.transitions.append(
+                    Transition(int(wave[transition.index]), transition.condition, transition.kind, transition.onset_ns)
+                )
+        return out
+
+    def _fit(self) -> None:
+        capacity = self.arena.capacity
+        if len(self.conditions.onset) < capacity:
+            self.conditions.grow(capacity)
+            self.risk.grow(capacity)
+            self._rows.clear()
+
+    def _forward(self, closed: ClosedSteps) -> Scored:
+        count, channels = closed.values.shape
+        partition = self.arena.partition[closed.row]
+        served: list[Served | None] = []
+        version = np.zeros(count, np.int64)
+        known: dict[int, int] = {}
+        for part in np.unique(partition).tolist():
+            switches = self.switches.get(part)
+            at = np.flatnonzero(partition == part)
+            for offset in np.unique(closed.closed_by[at]).tolist():
+                found = switches.at(offset) if switches is not None else None
+                place = known.setdefault(id(found), len(served))
+                if place == len(served):
+                    served.append(found)
+                version[at[closed.closed_by[at] == offset]] = place
+        out = Scored(
+            closed=closed,
+            partition=partition,
+            served=served,
+            version=version,
+            learning=np.ones(count, np.bool_),
+            expected=np.full((count, channels), np.nan, np.float32),
+            spread=np.full((count, channels), np.nan, np.float32),
+            contribution=np.zeros((count, channels), np.float32),
+            score=np.zeros(count, np.float32),
+            p_value=np.ones(count, np.float32),
+            risk=np.zeros(count, np.float32),
+            alarm=np.zeros(count, np.bool_),
+            severity=np.zeros(count, np.int64),
+        )
+        for place, one in enumerate(served):
+            if one is None:
+                continue
+            at = np.flatnonzero(version == place)
+            tensors = self._tensor_rows(one)[closed.row[at]]
+            at, tensors = at[tensors != LEARNING], tensors[tensors != LEARNING]
+            if not len(at):
+                continue
+            scores = one.score(
+                tensors, closed.windows[at, -one.window :], closed.window_quality[at, -one.window :], closed.time_ns[at]
+            )
+            out.learning[at] = False
+            out.expected[at] = scores.expected
+            out.spread[at] = scores.spread
+            out.contribution[at] = scores.contribution
+            out.score[at] = scores.score
+            out.p_value[at] = scores.p_value
+        return out
+
+    def _tensor_rows(self, served: Served) -> Ints:
+        known = self._rows.get(id(served))
+        if known is not None and known[0] is served and known[1] == len(self.arena.asset_of):
+            return known[2]
+        rows = served.rows([asset or "" for asset in self.arena.asset_of])
+        if len(self._rows) > 8:
+            self._rows.clear()
+        self._rows[id(served)] = (served, len(self.arena.asset_of), rows)
+        return rows
+
+
+def _waves(rows: Ints) -> list[Ints]:
+    """Positions in waves: each wave holds every twin at most once, a twin's steps come in order.
+
+    >>> [wave.tolist() for wave in _waves(np.array([7, 7, 3, 7]))]
+    [[2, 0], [1], [3]]
+    """
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.ones(len(rows), np.bool_)
+    starts[1:] = ordered[1:] != ordered[:-1]
+    first = np.flatnonzero(starts)
+    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
+    by_rank = np.argsort(rank, kind="stable")
+    bounds = np.flatnonzero(np.diff(rank[by_rank])) + 1
+    return list(np.split(order[by_rank], bounds))

@@ -1,0 +1,126 @@
+"""Which version serves: follow the `models` topic, load what it names, and tell from which offset on a version served.
+
+In:   the view of `models`; files named by its records.
+Out:  loaded versions, ready between two batches; `Serving` records; `Refusal` records for what does not load or fit.
+
+A version is loaded and warmed up beside the one that serves; the switch itself is one assignment between batches. What is
+refused leaves the old version serving. A few versions stay resident, so that a roll back loads nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from models import version as version_file
+from models.port import VersionRefused
+from models.served import ServedModel
+from streams.models_topic import Change, ModelsView
+from streams.records import ModelAlias, Refusal, Switch
+from twin.types import TwinType
+
+log = logging.getLogger(__name__)
+
+RESIDENT = 32  # versions kept in memory, over all types
+
+
+def path_of(uri: str) -> Path:
+    """Raises VersionRefused for anything but a file:// URI."""
+    parsed = urlparse(uri)
+    if parsed.scheme != "file":
+        raise VersionRefused("missing", f"{uri} can't be loaded, expected a file:// URI; the version before keeps serving")
+    return Path(unquote(parsed.path))
+
+
+class VersionShelf:
+    """Loaded versions by hash, least recently used out first."""
+
+    def __init__(self) -> None:
+        self._shelf: OrderedDict[tuple[str, str], ServedModel] = OrderedDict()
+
+    async def get(self, *, uri: str, sha256: str, contract: str) -> ServedModel:
+        """Load and warm up in a thread. Raises VersionRefused."""
+        key = (sha256, contract)
+        found = self._shelf.get(key)
+        if found is None:
+            found = await asyncio.to_thread(version_file.load, path_of(uri), expect_sha256=sha256, expect_contract=contract)
+            self._shelf[key] = found
+        self._shelf.move_to_end(key)
+        while len(self._shelf) > RESIDENT:
+            self._shelf.popitem(last=False)
+        return found
+
+
+class Champions:
+    """The version that each model's alias names, loaded; `take_new` hands out those that are ready to be switched to."""
+
+    def __init__(self, view: ModelsView, shelf: VersionShelf) -> None:
+        self._view = view
+        self.shelf = shelf
+        self._changed: set[str] = set()
+        self._wake = asyncio.Event()
+        self._ready: dict[str, tuple[ServedModel, Switch]] = {}
+        self.current: dict[str, tuple[ServedModel, Switch]] = {}
+        self.refusals: list[Refusal] = []
+        self._refused: dict[str, ModelAlias] = {}
+
+    def on_change(self, change: Change) -> None:
+        """For `models_topic.follow`."""
+        if change.kind == "alias":
+            self._changed.add(change.name)
+            self._wake.set()
+
+    async def load_now(self, types: dict[str, TwinType]) -> None:
+        """Load every alias that is not loaded yet; what is refused is logged and put into `refusals`."""
+        self._wake.clear()
+        for name in sorted(self._changed):
+            kind = next((one for one in types.values() if one.slug == name), None)
+            alias = self._view.alias(name)
+            if kind is None or alias is None:
+                continue  # the type may still come; look again at the next wake
+            self._changed.discard(name)
+            try:
+                served = await self.shelf.get(uri=alias.champion_uri, sha256=alias.champion_sha256, contract=kind.contract)
+            except VersionRefused as refusal:
+                self._refuse(name, alias, refusal)
+                continue
+            self._ready[name] = (
+                served,
+                Switch(offset=0, version=alias.champion, sha256=alias.champion_sha256, uri=alias.champion_uri),
+            )
+
+    def _refuse(self, name: str, alias: ModelAlias, refusal: VersionRefused) -> None:
+        if self._refused.get(name) == alias:
+            return
+        self._refused[name] = alias
+        current = self.current.get(name)
+        serving = current[1].version if current else None
+        log.error(
+            "version-refused",
+            extra={"model": name, "version": alias.champion, "serving": serving, "reason": refusal.reason, "found": str(refusal)},
+        )
+        self.refusals.append(
+            Refusal(
+                name=name, version=alias.champion, serving=serving, reason=f"{refusal.reason}: {refusal}", time_ns=time.time_ns()
+            )
+        )
+
+    async def run(self, types: dict[str, TwinType], stop: asyncio.Event) -> None:
+        """Load whatever the aliases name from now on, until `stop`."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout=1.0)
+            if self._changed:
+                await self.load_now(types)
+
+    def take_new(self) -> dict[str, tuple[ServedModel, Switch]]:
+        """Versions that became ready since the last call and differ from what serves."""
+        ready, self._ready = self._ready, {}
+        new = {name: found for name, found in ready.items() if name not in self.current or self.current[name][0] is not found[0]}
+        self.current.update(new)
+        return new

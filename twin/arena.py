@@ -1,0 +1,342 @@
+"""Twin state: fold readings into the window arrays of one twin type, and close steps of the event-time grid.
+
+In:   `twin.reading.ReadingBatch`, columns of one micro-batch.
+Out:  `ClosedSteps`, each step of each twin exactly once, with the window that ends in it; `Refusals`.
+Pure: no clock, no I/O, so replaying a partition rebuilds the same arrays.
+
+The rules, all functions of the log alone:
+- A reading belongs to step `time // period`. The watermark of a twin is its latest event time less the type's
+  lateness; step k closes when the watermark passes its end. Lateness of a record is judged against the watermark
+  before that record, so a backlog in one record is late for nobody.
+- Within a step and channel the latest event time wins; at one time the later offset.
+- A step is emitted when data came in it or in one of the `gap_steps` before it; gaps are filled by holding the
+  last good value and marked. A longer silence emits nothing.
+- `closed_by` of a step is the offset of the record that closed it, whatever the micro-batch boundaries were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.closing import Carry, close_grid
+from twin.log_order import NOTHING, LogOrder
+from twin.quality import Quality
+from twin.reading import ReadingBatch
+from twin.types import TwinType
+
+Ints = NDArray[np.int64]
+NO_OFFSET = np.iinfo(np.int64).max
+_MISSING = np.uint8(Quality.MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSteps:
+    """N closed steps of twins of one type; a twin's steps are in order.
+
+    windows[i] ends in the closed step: windows[i, -1] == values[i].
+    """
+
+    type: TwinType
+    row: Ints  # (N,) row in the arena
+    step: Ints  # (N,)
+    values: NDArray[np.float32]  # (N, C) channel units, NaN where nothing is known
+    quality: NDArray[np.uint8]  # (N, C) bits of twin.quality
+    windows: NDArray[np.float32]  # (N, W, C) oldest first
+    window_quality: NDArray[np.uint8]  # (N, W, C)
+    first_offset: Ints  # (N,) first telemetry offset in the window
+    closed_by: Ints  # (N,) telemetry offset that closed the step
+
+    @property
+    def time_ns(self) -> Ints:
+        """End of each step, event time."""
+        return (self.step + 1) * self.type.period_ns
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(slots=True)
+class FoldCounts:
+    """What became of the values of one batch; the four add up to all that were given."""
+
+    accepted: int = 0
+    duplicate: int = 0  # already folded: an offset seen before, or the same value in a closed step
+    late: int = 0
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """Closed steps come in rounds (a long backlog in many), refusals by position in the batch."""
+
+    closed: list[ClosedSteps]
+    late: Ints  # positions of values that came after their step had closed
+    ahead: Ints  # positions of values further ahead of their record's timestamp than the type allows
+    counts: FoldCounts = field(default_factory=FoldCounts)
+
+
+class Arena:
+    """Struct-of-arrays state of all twins of one type: A twins × R ring slots × C channels, R = window + open span.
+
+    Args:
+        type: the compiled type.
+        window: steps of history that a closed step is handed out with, itself included.
+        gap_steps: how long a gap is filled and emitted before the twin counts as gone.
+    """
+
+    def __init__(self, type: TwinType, *, window: int = 64, gap_steps: int = 6, capacity: int = 64) -> None:
+        self.type = type
+        self.window = window
+        self.gap_steps = gap_steps
+        # open steps a twin can hold at once: the lateness, and room so that a backlog closes many steps a round
+        self.open_span = int(-(-type.lateness_ns // type.period_ns)) + 2 + 62
+        self.slots = window + self.open_span
+        self.row_of: dict[str, int] = {}
+        self.asset_of: list[str | None] = []
+        self._free: list[int] = []
+        self._capacity = 0
+        channels = len(type.channels)
+        self._minimum = np.array([-np.inf if c.minimum is None else c.minimum for c in type.channels], np.float32)
+        self._maximum = np.array([np.inf if c.maximum is None else c.maximum for c in type.channels], np.float32)
+        self._stuck_after = np.array([NO_OFFSET if c.stuck_after is None else c.stuck_after for c in type.channels], np.int64)
+        self.values = np.empty((0, self.slots, channels), np.float32)
+        self.quality = np.empty((0, self.slots, channels), np.uint8)
+        self.cell_time = np.empty((0, self.slots, channels), np.int64)
+        self.slot_offset = np.empty((0, self.slots), np.int64)
+        self.next_step = np.empty(0, np.int64)
+        self.max_time = np.empty(0, np.int64)
+        self.next_offset = np.empty(0, np.int64)
+        self.partition = np.empty(0, np.int64)
+        self.carry = Carry.empty(0, channels)
+        self._grow(capacity)
+
+    # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    @property
+    def capacity(self) -> int:
+        return self._capacity
+
+    def row(self, asset: str, partition: int) -> int:
+        """Row of a twin, made when it is new."""
+        found = self.row_of.get(asset)
+        if found is not None:
+            return found
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = len(self.asset_of)
+            if row == self._capacity:
+                self._grow(self._capacity * 2)
+            self.asset_of.append(None)
+        self.row_of[asset] = row
+        self.asset_of[row] = asset
+        self._clear_row(row)
+        self.partition[row] = partition
+        return row
+
+    def remove(self, asset: str) -> None:
+        """Forget a twin; its row is used again."""
+        row = self.row_of.pop(asset)
+        self.asset_of[row] = None
+        self._free.append(row)
+
+    def _grow(self, capacity: int) -> None:
+        channels = len(self.type.channels)
+
+        def grown(array: NDArray[np.generic], fill: object) -> NDArray[np.generic]:
+            more = np.full((capacity, *array.shape[1:]), fill, array.dtype)
+            more[: len(array)] = array
+            return more
+
+        self.values = grown(self.values, np.nan)  # type: ignore[assignment]
+        self.quality = grown(self.quality, _MISSING)  # type: ignore[assignment]
+        self.cell_time = grown(self.cell_time, NOTHING)  # type: ignore[assignment]
+        self.slot_offset = grown(self.slot_offset, NO_OFFSET)  # type: ignore[assignment]
+        self.next_step = grown(self.next_step, NOTHING)  # type: ignore[assignment]
+        self.max_time = grown(self.max_time, NOTHING)  # type: ignore[assignment]
+        self.next_offset = grown(self.next_offset, 0)  # type: ignore[assignment]
+        self.partition = grown(self.partition, -1)  # type: ignore[assignment]
+        fresh = Carry.empty(capacity, channels)
+        fresh.put(slice(0, self._capacity), self.carry)
+        self.carry = fresh
+        self._capacity = capacity
+
+    def _clear_row(self, row: int) -> None:
+        self.values[row] = np.nan
+        self.quality[row] = _MISSING
+        self.cell_time[row] = NOTHING
+        self.slot_offset[row] = NO_OFFSET
+        self.next_step[row] = NOTHING
+        self.max_time[row] = NOTHING
+        self.next_offset[row] = 0
+        self.carry.put(slice(row, row + 1), Carry.empty(1, len(self.type.channels)))
+
+    # ── folding ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def fold(self, batch: ReadingBatch) -> FoldResult:
+        """Fold one micro-batch. Values of one twin must be in log order or at least carry their offsets."""
+        counts = FoldCounts()
+        position = np.arange(len(batch))
+        fresh = batch.offset >= self.next_offset[batch.row]
+        counts.duplicate += int(len(batch) - fresh.sum())
+        position = position[fresh]
+        ahead = np.empty(0, np.int64)
+        if self.type.max_ahead_ns is not None and len(position):
+            too_far = batch.time_ns[position] > batch.record_time_ns[position] + self.type.max_ahead_ns
+            ahead, position = position[too_far], position[~too_far]
+            counts.ahead = len(ahead)
+        # offsets count as folded even where their values are refused
+        np.maximum.at(self.next_offset, batch.row[fresh], batch.offset[fresh] + 1)
+        if not len(position):
+            return FoldResult([], np.empty(0, np.int64), ahead, counts)
+
+        order = np.lexsort((batch.offset[position], batch.row[position]))
+        position = position[order]
+        log = LogOrder(batch.row[position], batch.offset[position], batch.time_ns[position], self.max_time, self.open_from)
+        step = batch.time_ns[position] // self.type.period_ns
+        stale = step < log.open_before
+        late = position[stale]
+        if len(late):
+            repeated = self._already_closed(batch, late)
+            counts.duplicate += int(repeated.sum())
+            late = late[~repeated]
+        counts.late = len(late)
+        position, step = position[~stale], step[~stale]
+        counts.accepted = len(position)
+
+        target = self._advance_watermarks(log, batch.row[position], step)
+        closed = list(self._rounds(batch, position, step, log, target))
+        return FoldResult(closed, late, ahead, counts)
+
+    def open_from(self, time_ns: Ints) -> Ints:
+        """First step that is still open when `time_ns` is the twin's latest event time."""
+        known = time_ns != NOTHING
+        return np.where(known, (np.where(known, time_ns, 0) - self.type.lateness_ns) // self.type.period_ns, NOTHING)
+
+    def _already_closed(self, batch: ReadingBatch, position: Ints) -> NDArray[np.bool_]:
+        """Whether the value stands in its closed step already: a redelivery, nothing is lost by dropping it."""
+        row, channel = batch.row[position], batch.channel[position]
+        step = batch.time_ns[position] // self.type.period_ns
+        held = step >= self.next_step[row] - self.window
+        slot = step % self.slots
+        same = self.values[row, slot, channel] == batch.value[position].astype(np.float32)
+        real = (self.quality[row, slot, channel] & np.uint8(Quality.GAP | Quality.MISSING)) == 0
+        return np.asarray(held & same & real & (step < self.next_step[row]))
+
+    def _advance_watermarks(self, log: LogOrder, row: Ints, step: Ints) -> Ints:
+        """Move the watermark of each twin in the log; returns, by arena row, the step up to which it closes now."""
+        target = self.next_step.copy()
+        rows, latest = log.rows, log.latest
+        self.max_time[rows] = latest
+        opened = self.open_from(latest)
+        # a twin's first fold starts at its oldest step
+        oldest = np.full(self._capacity, NO_OFFSET)
+        np.minimum.at(oldest, row, step)
+        new = self.next_step[rows] == NOTHING
+        self.next_step[rows[new]] = np.minimum(oldest[rows[new]], opened[new])
+        target[rows] = np.maximum(opened, self.next_step[rows])
+        return target
+
+    def _rounds(self, batch: ReadingBatch, position: Ints, step: Ints, log: LogOrder, target: Ints) -> Iterator[ClosedSteps]:
+        # one value a cell: the latest time, then the later offset
+        row, channel, time = batch.row[position], batch.channel[position], batch.time_ns[position]
+        order = np.lexsort((batch.offset[position], time, channel, step, row))
+        position, row, channel, step, time = position[order], row[order], channel[order], step[order], time[order]
+        first_offset = batch.offset[position]
+        while True:
+            near = step < self.next_step[row] + self.open_span
+            self._write(row[near], channel[near], step[near], time[near], batch.value[position[near]], first_offset[near])
+            far = ~near
+            position, row, channel, step, time, first_offset = (
+                position[far], row[far], channel[far], step[far], time[far], first_offset[far],
+            )  # fmt: skip
+            rows = log.rows[target[log.rows] > self.next_step[log.rows]]
+            if len(rows):
+                closed = self._close(rows, target, log)
+                if closed is not None:
+                    yield closed
+            if not len(row) and not (target[log.rows] > self.next_step[log.rows]).any():
+                return
+            self._jump_long_gaps(log.rows, target, row, step)
+
+    def _write(self, row: Ints, channel: Ints, step: Ints, time: Ints, value: NDArray[np.float64], offset: Ints) -> None:
+        slot = step % self.slots
+        # values of one cell follow each other, the winner last; an earlier batch's value yields to an equal time
+        np.minimum.at(self.slot_offset, (row, slot), offset)
+        last = np.ones(len(row), np.bool_)
+        last[:-1] = (row[1:] != row[:-1]) | (step[1:] != step[:-1]) | (channel[1:] != channel[:-1])
+        row, channel, slot, time, value = row[last], channel[last], slot[last], time[last], value[last]
+        wins = time >= self.cell_time[row, slot, channel]
+        row, channel, slot = row[wins], channel[wins], slot[wins]
+        self.values[row, slot, channel] = value[wins]
+        self.cell_time[row, slot, channel] = time[wins]
+        self.quality[row, slot, channel] = 0
+
+    def _close(self, rows: Ints, target: Ints, log: LogOrder) -> ClosedSteps | None:
+        """Close each twin's steps up to its target or as far as its ring holds, whichever comes first."""
+        start = self.next_step[rows]
+        count = np.minimum(target[rows] - start, self.open_span)
+        steps = start[:, None] + np.arange(int(count.max()))
+        within = steps < (start + count)[:, None]
+        slot = steps % self.slots
+        index = rows[:, None]
+        grid = close_grid(
+            self.values[index, slot],
+            within,
+            steps,
+            self.carry.take(rows),
+            minimum=self._minimum,
+            maximum=self._maximum,
+            stuck_after=self._stuck_after,
+            gap_steps=self.gap_steps,
+        )
+        self.carry.put(rows, grid.carry)
+        at_row, at_step = np.nonzero(within)
+        self.values[rows[at_row], slot[at_row, at_step]] = grid.values[at_row, at_step]
+        self.quality[rows[at_row], slot[at_row, at_step]] = grid.quality[at_row, at_step]
+        at_row, at_step = np.nonzero(grid.emitted)
+        closed = None
+        if len(at_row):
+            emitted_row, emitted_step = rows[at_row], steps[at_row, at_step]
+            closed_by = log.closed_by(emitted_row, emitted_step)
+            span = (emitted_step[:, None] + np.arange(1 - self.window, 1)) % self.slots
+            closed = ClosedSteps(
+                type=self.type,
+                row=emitted_row,
+                step=emitted_step,
+                values=grid.values[at_row, at_step],
+                quality=grid.quality[at_row, at_step],
+                windows=self.values[emitted_row[:, None], span],
+                window_quality=self.quality[emitted_row[:, None], span],
+                first_offset=np.minimum(self.slot_offset[emitted_row[:, None], span].min(axis=1), closed_by),
+                closed_by=closed_by,
+            )
+        self._free_slots(rows, start, count)
+        self.next_step[rows] = start + count
+        return closed
+
+    def _free_slots(self, rows: Ints, start: Ints, count: Ints) -> None:
+        """Steps that leave the window make room for steps to come."""
+        steps = (start - self.window)[:, None] + np.arange(int(count.max()))
+        at_row, at_step = np.nonzero(np.arange(steps.shape[1])[None, :] < count[:, None])
+        row, slot = rows[at_row], steps[at_row, at_step] % self.slots
+        self.values[row, slot] = np.nan
+        self.quality[row, slot] = _MISSING
+        self.cell_time[row, slot] = NOTHING
+        self.slot_offset[row, slot] = NO_OFFSET
+
+    def _jump_long_gaps(self, rows: Ints, target: Ints, waiting_row: Ints, waiting_step: Ints) -> None:
+        """A twin silent for longer than its whole ring starts again where its next data are, with an empty window."""
+        next_data = target.copy()
+        oldest = np.full(self._capacity, NO_OFFSET)
+        np.minimum.at(oldest, waiting_row, waiting_step)
+        next_data = np.minimum(next_data, oldest)
+        empty = np.isnan(self.values[rows]).all(axis=(1, 2)) & (next_data[rows] > self.next_step[rows] + self.slots)
+        self.next_step[rows[empty]] = next_data[rows[empty]]

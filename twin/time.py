@@ -1,0 +1,84 @@
+"""Event times: RFC 3339 text or epoch numbers, told apart by size, to nanoseconds since 1970.
+
+In:   what a feeder wrote into `time`.
+Out:  int64 nanoseconds. What is no time raises ReadingRefused with reason `time`.
+Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.errors import ReadingRefused
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# epoch numbers below each bound are of that unit: seconds reach to the year 5138, the others follow in thousands
+_BOUNDS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3), (2**63, 1))
+_LATEST = 2**63 - 1
+
+
+def parse_time(value: Any) -> int:
+    """One time in nanoseconds.
+
+    Raises:
+        ReadingRefused: reason `time`: no time, a text without offset, before 1970 or past the year 2262.
+
+    >>> parse_time("1970-01-01T00:00:01.000000001Z"), parse_time(1700000000), parse_time(1700000000000)
+    (1000000001, 1700000000000000000, 1700000000000000000)
+    """
+    nanoseconds: int | None = None
+    if isinstance(value, str):
+        nanoseconds = _parse_text(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if value >= 0:
+            nanoseconds = next((value * scale for bound, scale in _BOUNDS if value < bound), None)
+    elif isinstance(value, float) and 0 <= value < 2**63:
+        scale = next(scale for bound, scale in _BOUNDS if value < bound)
+        whole = int(value)
+        nanoseconds = whole * scale + round((value - whole) * scale)
+    if nanoseconds is None or not 0 <= nanoseconds <= _LATEST:
+        raise ReadingRefused(
+            "time",
+            f"time is {str(value)[:60]!r}, expected RFC 3339 with an offset "
+            "or epoch s, ms, µs or ns from 1970 to 2262; kept in dead-letter",
+        )
+    return nanoseconds
+
+
+def parse_times(values: Sequence[Any]) -> NDArray[np.int64]:
+    """Many times, (N,) int64. Raises as `parse_time`, for the first that is no time."""
+    array = np.asarray(values) if values and all(type(value) is int for value in values) else None
+    if array is not None and array.dtype == np.int64:
+        for bound, scale in _BOUNDS:
+            if int(array.max()) < bound and (int(array.min()) >= 0):
+                if scale == 1 or int(array.min()) * scale >= bound * scale // 1000:
+                    return np.asarray(array * scale)
+                break
+    return np.array([parse_time(value) for value in values], np.int64)
+
+
+def _parse_text(text: str) -> int | None:
+    """RFC 3339 with up to nine digits of a second; datetime holds six, so the rest is added by hand."""
+    rest = 0
+    point = text.rfind(".")
+    if point > 0:
+        end = point + 1
+        while end < len(text) and text[end].isdigit():
+            end += 1
+        digits = text[point + 1 : end]
+        if len(digits) > 6:
+            rest = int(digits[6:9].ljust(3, "0"))
+            text = text[: point + 7] + text[end:]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return (moment - _EPOCH) // _MICROSECOND * 1000 + rest

@@ -81,6 +81,7 @@ class HistoryBlock:
     def from_bytes(cls, payload: bytes) -> HistoryBlock:
         """Raises pyarrow.ArrowInvalid or KeyError when the payload is not a history block."""
         table = pa.ipc.open_stream(payload).read_all().combine_chunks()
+        table.validate(full=True)  # a damaged index would be read out of bounds below
         metadata = table.schema.metadata
         channels = tuple(orjson.loads(metadata[b"livetwin.channels"]))
 

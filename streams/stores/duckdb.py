@@ -16,18 +16,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
-import numpy as np
 
 from streams.history import HistoryBlock
 from streams.records import Alert, Serving
 from streams.stores import duckdb_limits, duckdb_reads, duckdb_writes
 from streams.stores.duckdb_catalog import Catalog, TypeTable, create_or_check
 from streams.stores.fencing import EpochFence, Fence
-from streams.stores.newest import NEVER
 from streams.stores.port import RiskSeries, StoreUnavailable, TwinHistory, TwinSnapshot
 
 log = logging.getLogger(__name__)
-_CLUSTER_BYTES = 16 << 20
+_QUIET_WITHIN_S = 2.0
 _PUT_ALERT = """INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
     revision = excluded.revision, asset = excluded.asset, onset_ns = excluded.onset_ns, cleared_ns = excluded.cleared_ns,
     record = excluded.record WHERE excluded.revision > alerts.revision"""
@@ -42,16 +40,22 @@ _FAILURES = (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalExceptio
 
 
 class DuckDbStore:
-    """A `TwinStore` in a file. `memory_mib` bounds DuckDB's own buffers, `threads` what one query may use."""
+    """A `TwinStore` in a file.
 
-    def __init__(self, path: Path, *, memory_mib: int = 512, threads: int | None = None) -> None:
+    `memory_mib` bounds DuckDB's own buffers, `threads` what one query may use; a type's hot steps move to its cold table when
+    they are `cluster_bytes` before compression.
+    """
+
+    def __init__(self, path: Path, *, memory_mib: int = 512, threads: int | None = None, cluster_bytes: int = 16 << 20) -> None:
         self.path = path
+        self._cluster_bytes = cluster_bytes
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_mib}MiB",
             "threads": threads or min(4, os.cpu_count() or 1),
         }
         self._writing = threading.Lock()  # one writer at a time
-        self._guard = threading.RLock()  # the connection, the catalog and the newest steps in memory
+        self._guard = threading.Condition()  # the connection, its cursors, the catalog and the newest steps in memory
+        self._cursors = 0
         self._closed = False
         self._database: duckdb.DuckDBPyConnection | None = None
         self._open()
@@ -93,7 +97,7 @@ class DuckDbStore:
             return self._catalog.ensure(cursor, type_, channels, assets)
 
     def _cluster_when_full(self, cursor: duckdb.DuckDBPyConnection, table: TypeTable) -> None:
-        if table.hot_rows * table.row_bytes < _CLUSTER_BYTES:
+        if table.hot_rows * table.row_bytes < self._cluster_bytes:
             return
         try:
             duckdb_writes.cluster(cursor, table)
@@ -198,7 +202,7 @@ class DuckDbStore:
         with self._writing, self._cursor("limits not enforced") as cursor:
             with self._guard:
                 tables = list(self._catalog.types.values())
-            dropped = duckdb_limits.enforce(cursor, tables, self.path, max_age_ns=max_age_ns, max_bytes=max_bytes)
+            dropped = duckdb_limits.enforce(cursor, tables, self.path, self._quiet, max_age_ns=max_age_ns, max_bytes=max_bytes)
             if dropped["steps"]:
                 for table in tables:
                     rows, first, _ = duckdb_reads.spans(cursor, table)
@@ -233,7 +237,7 @@ class DuckDbStore:
                 self._catalog = Catalog(cursor)
                 self._fence = EpochFence([Fence(*row) for row in cursor.execute("SELECT * FROM epochs").fetchall()])
                 for table in self._catalog.types.values():
-                    _load_newest(cursor, table)
+                    duckdb_reads.load_newest(cursor, table)
         except BaseException:
             database.close()
             raise
@@ -252,6 +256,7 @@ class DuckDbStore:
         """A cursor of its own; what DuckDB says of the file, disk or memory becomes StoreUnavailable."""
         with self._guard:
             cursor = self._ready().cursor()
+            self._cursors += 1
         try:
             yield cursor
         except BaseException as error:
@@ -263,6 +268,15 @@ class DuckDbStore:
             raise
         finally:
             cursor.close()
+            with self._guard:
+                self._cursors -= 1
+                self._guard.notify_all()
+
+    @contextmanager
+    def _quiet(self) -> Iterator[bool]:
+        """Hold new reads back for a moment; whether those going on have ended meanwhile. The caller has the only other cursor."""
+        with self._guard:
+            yield self._guard.wait_for(lambda: self._cursors == 1, timeout=_QUIET_WITHIN_S)
 
     def _drop_connection(self) -> None:
         """DuckDB has given this connection up; the next call opens the file again."""
@@ -270,18 +284,6 @@ class DuckDbStore:
             if self._database is not None:
                 self._database.close()
                 self._database = None
-
-
-def _load_newest(cursor: duckdb.DuckDBPyConnection, table: TypeTable) -> None:
-    newest = table.newest
-    rows, first, last = duckdb_reads.spans(cursor, table)
-    newest.first_ns[rows], newest.last_ns[rows] = first, last
-    end = int(last.max()) if len(last) else NEVER
-    position = {name: nth for nth, name in enumerate(newest.channels)}
-    for row, step in duckdb_reads.steps_at(cursor, table, rows, end, known=newest.channels):
-        newest.values[row] = [np.nan if step.values[name] is None else step.values[name] for name in position]
-        newest.quality[row] = [step.quality[name] for name in position]
-        newest.risk[row], newest.version[row] = step.risk, step.version
 
 
 def _one_an_asset(found: list[TwinSnapshot]) -> list[TwinSnapshot]:

@@ -1,15 +1,16 @@
 """How much a DuckDB store keeps: the oldest steps go, by age and by size.
 
 DuckDB frees the blocks of deleted rows at a checkpoint and fills them again; the file shrinks when its end is free. So size is
-what is in use: used blocks and the write-ahead log. A read that is going on while rows are deleted keeps their blocks
-until the next checkpoint that has something to do.
+what is in use: used blocks and the write-ahead log. A read that is going on keeps the blocks of rows that are deleted meanwhile,
+so checkpoints that free wait for a moment without reads; without one, the rest is dropped at the next call.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import duckdb
@@ -17,8 +18,9 @@ import duckdb
 from streams.stores.duckdb_catalog import TypeTable
 
 log = logging.getLogger(__name__)
+Quiet = Callable[[], AbstractContextManager[bool]]  # holds new reads back; whether none is going on
 _ROOM = 0.9  # what is left of the size bound after oldest steps were dropped: not again at the next write
-_ROUNDS = 8
+_ROUNDS = 12
 _PERCENTS = ", ".join(str(percent / 100) for percent in range(1, 101))
 
 
@@ -31,7 +33,13 @@ def used_bytes(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
 
 
 def enforce(
-    cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable], path: Path, *, max_age_ns: int, max_bytes: int
+    cursor: duckdb.DuckDBPyConnection,
+    tables: Sequence[TypeTable],
+    path: Path,
+    quiet: Quiet,
+    *,
+    max_age_ns: int,
+    max_bytes: int,
 ) -> dict[str, int]:
     """Drop steps and cleared alerts older than `max_age_ns` before the newest step, then oldest steps until `max_bytes` holds."""
     dropped = {"steps": 0, "alerts": 0}
@@ -39,18 +47,16 @@ def enforce(
     if not ends:
         return dropped
     _drop_before(cursor, tables, max(ends) - max_age_ns, dropped)
-    _checkpoint(cursor)
     for _ in range(_ROUNDS):
+        if not _free(cursor, quiet):
+            break
         used = used_bytes(cursor, path)
         if used <= max_bytes:
             break
         cut = _oldest_share(cursor, tables, 1 - _ROOM * max_bytes / used)
         if cut is None:
             break
-        before = dropped["steps"]
         _drop_before(cursor, tables, cut + 1, dropped)
-        if dropped["steps"] == before or not _checkpoint(cursor, below=used, path=path):
-            break  # a read still holds the blocks: what is dropped frees them at the next call
     if dropped["steps"] or dropped["alerts"]:
         log.info("store-limits-enforced steps_dropped=%d alerts_dropped=%d", dropped["steps"], dropped["alerts"])
     return dropped
@@ -70,7 +76,8 @@ def _drop_before(cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable],
 def _oldest_share(cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable], share: float) -> int | None:
     """The event time up to which this share of the bytes of all steps lies, by percentiles of each type."""
     times = " UNION ALL ".join(
-        f"SELECT list_prepend(min(time), approx_quantile(time, [{_PERCENTS}])) AS moments, count(*) * {table.row_bytes} AS weight "
+        f"SELECT list_prepend(min(time), approx_quantile(time, [{_PERCENTS}])) AS moments, "
+        f"count(*) * {table.row_bytes} AS weight "
         f"FROM {table.steps(['time'], 'true')} HAVING count(*) > 0"
         for table in tables
     )
@@ -83,16 +90,11 @@ def _oldest_share(cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable]
     return None
 
 
-def _checkpoint(cursor: duckdb.DuckDBPyConnection, *, below: int | None = None, path: Path | None = None) -> bool:
-    """Free what was deleted; with `below`, until less is used, waiting a moment for reads to end."""
-    for _ in range(20):
-        # a checkpoint without anything to write frees nothing
-        cursor.execute("INSERT OR REPLACE INTO meta VALUES ('checkpointed', ?)", [str(time.time_ns())])
-        try:
+def _free(cursor: duckdb.DuckDBPyConnection, quiet: Quiet) -> bool:
+    """Give back the blocks of what was deleted; False when reads that are going on still hold them."""
+    with quiet() as alone:
+        if alone:
+            # a checkpoint that has nothing to write frees nothing
+            cursor.execute("INSERT OR REPLACE INTO meta VALUES ('checkpointed_ns', ?)", [str(time.time_ns())])
             cursor.execute("CHECKPOINT")
-        except duckdb.TransactionException as error:
-            log.debug("checkpoint-postponed error=%s", error)
-        if below is None or path is None or used_bytes(cursor, path) < below:
-            return True
-        time.sleep(0.05)
-    return False
+        return alone

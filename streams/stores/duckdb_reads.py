@@ -105,3 +105,16 @@ def spans(cursor: duckdb.DuckDBPyConnection, table: TypeTable) -> tuple[NDArray[
         f"SELECT asset, min(time) AS first, max(time) AS last FROM {table.steps(['asset', 'time'], 'true')} GROUP BY asset"
     ).fetchnumpy()
     return np.asarray(found["asset"], np.int32), np.asarray(found["first"], np.int64), np.asarray(found["last"], np.int64)
+
+
+def load_newest(cursor: duckdb.DuckDBPyConnection, table: TypeTable) -> None:
+    """Fill in the newest steps from what is kept."""
+    newest = table.newest
+    rows, first, last = spans(cursor, table)
+    newest.first_ns[rows], newest.last_ns[rows] = first, last
+    end = int(last.max()) if len(last) else NEVER
+    position = {name: nth for nth, name in enumerate(newest.channels)}
+    for row, step in steps_at(cursor, table, rows, end, known=newest.channels):
+        newest.values[row] = [np.nan if step.values[name] is None else step.values[name] for name in position]
+        newest.quality[row] = [step.quality[name] for name in position]
+        newest.risk[row], newest.version[row] = step.risk, step.version

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from packaging.requirements import Requirement
 from packaging.version import Version
 from pydantic.fields import FieldInfo
 
 import deploy
-from deploy import settings
+from deploy import cli, settings
 from streams.topics import DAY_MS, Topics, TopicSpec
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +24,7 @@ ROOMS = ("twin", "models", "streams", "deploy")
 MOST_LINES = 300
 LONGER: dict[str, str] = {}  # path → why it may be longer
 
-PAGES = sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 FIELDS = {settings.PREFIX + name.upper(): field for group in settings.GROUPS for name, field in group.model_fields.items()}
 
 
@@ -53,7 +56,9 @@ def test_a_page_names_no_setting_that_is_not_there(page: Path) -> None:
 
 def cleanup(spec: TopicSpec) -> str:
     words = spec.config["cleanup.policy"].replace(",", ", ")
-    return words.replace("delete", f"delete after {int(spec.config['retention.ms']) // DAY_MS} days") if "delete" in words else words
+    return (
+        words.replace("delete", f"delete after {int(spec.config['retention.ms']) // DAY_MS} days") if "delete" in words else words
+    )
 
 
 @pytest.mark.parametrize("spec", Topics("").specs(-1), ids=lambda spec: spec.name)
@@ -94,6 +99,24 @@ def test_make_targets_that_a_page_uses_are_in_the_makefile(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
     used = {found.group(1) for line in shell_lines(page) if (found := re.match(r"make ([a-z-]+)", line))}
     assert used <= targets
+
+
+def livetwin_lines(page: Path) -> list[list[str]]:
+    """The words after `livetwin` in the page's commands, those that `make run` hands on included."""
+    found = [re.match(r"(?:\S*/)?livetwin (.*)", line) for line in shell_lines(page)]
+    up = [re.match(r'make run .*ARGS="([^"]*)"', line) for line in shell_lines(page)]
+    return [shlex.split(one.group(1)) for one in found if one] + [["up", *shlex.split(one.group(1))] for one in up if one]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_livetwin_commands_and_options_that_a_page_uses_are_there(page: Path) -> None:
+    for words in livetwin_lines(page):
+        command: Any = typer.main.get_command(cli.app)
+        while words and hasattr(command, "commands"):
+            assert words[0] in command.commands, f"livetwin {words[0]}"
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options
 
 
 # ── version and pins ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,8 +173,8 @@ def python_files() -> list[str]:
     return [str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py")]
 
 
-# in two halves, so that this file may be searched too
-HOSTS = ("pypi" + ".org", "pythonhosted" + ".org", "maven" + ".org", "maven.apache" + ".org", "npmjs" + ".org", "proxy.golang" + ".org")
+# in pieces, so that this file may be searched too
+HOSTS = tuple(name + ".org" for name in ("pypi", "pythonhosted", "maven", "maven.apache", "npmjs", "proxy.golang"))
 FOLDERS = re.compile(r"(?<![\w.])/(wor" + r"k|root|Use" + r"rs)/\w")
 
 

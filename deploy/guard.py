@@ -23,6 +23,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ class Guarded:
             output: where stdout and stderr of the command go.
             keep_open: descriptors the guard holds until the command ended, such as a locked file.
         """
+        self._closing = threading.Lock()
         lifeline_read, self._lifeline = os.pipe()
         pid_read, pid_write = os.pipe()
         try:
@@ -116,9 +118,10 @@ class Guarded:
                 os.kill(self.pid, number)
 
     def _cut_lifeline(self) -> None:
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
+        with self._closing:  # one thread may wait while another stops it
+            if self._lifeline >= 0:
+                os.close(self._lifeline)
+                self._lifeline = -1
 
 
 def _die_with_guard() -> None:

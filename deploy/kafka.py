@@ -17,7 +17,7 @@ from types import TracebackType
 
 from deploy.guard import Guarded
 from deploy.kafka_config import jvm_options, log4j2_properties, server_properties
-from deploy.kafka_errors import ANOTHER_BROKER, BrokerDidNotStart, DataFolderRefused, KafkaUnavailable, PortTaken
+from deploy.kafka_errors import ANOTHER_BROKER, BrokerDidNotStart, DataFolderRefused, KafkaUnavailable, PortTaken, StartAbandoned
 from deploy.kafka_folder import disk_full, format_once, refuse_full_disk, take_folder
 from deploy.kafka_jars import Progress, cache_folder, kafka_version, ready_jars
 from deploy.kafka_java import Java, find_java
@@ -62,6 +62,7 @@ class EmbeddedKafka:
         self._process: Guarded | None = None
         self._lock: LockFile | None = None
         self._log_start = 0
+        self._abandoned = False
 
     @property
     def bootstrap(self) -> str:
@@ -84,12 +85,13 @@ class EmbeddedKafka:
         Raises:
             KafkaUnavailable: one of its kinds, saying what to do; nothing is left running.
         """
+        self._abandoned = False
         java = find_java()
         self._lock = take_folder(self.folder, wait_s=_STOP_S)
         try:
             refuse_full_disk(self.folder, self._min_free_mib)
             self._choose_port()
-            jars = ready_jars(self._cache or cache_folder(), self._progress)
+            jars = ready_jars(self._cache or cache_folder(), self._tell)
             self._process = self._run(self._lock, java, jars)
             self._lock.write_pid(self._process.pid)
             self._await_answer()
@@ -106,12 +108,31 @@ class EmbeddedKafka:
             self._lock.release()
             self._lock = None
 
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Block until it ended; its exit status, or None when it still runs after `timeout_s` or was never started."""
+        return self._process.wait(timeout_s) if self._process else None
+
+    def kill(self) -> None:
+        """End it now, also while it starts: `start` then raises StartAbandoned."""
+        self._abandoned = True
+        if self._process:
+            self._process.kill()
+
     def __enter__(self) -> EmbeddedKafka:
         self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+    def _tell(self, done: int, of: int, newest: str) -> None:
+        self._refuse_abandoned()
+        if self._progress:
+            self._progress(done, of, newest)
+
+    def _refuse_abandoned(self) -> None:
+        if self._abandoned:
+            raise StartAbandoned(f"Kafka on {self.bootstrap}: told to end while it started; it does not run")
 
     def _choose_port(self) -> None:
         if self._port == 0:
@@ -145,6 +166,7 @@ class EmbeddedKafka:
     def _await_answer(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
         while not answers(self.bootstrap):
+            self._refuse_abandoned()
             if self.exit_code is not None:
                 raise self.why_it_ended()
             if time.monotonic() > deadline:

@@ -7,6 +7,7 @@ KafkaUnavailable
 ├── DiskFull             not enough room for the jars or the log
 ├── PortTaken            somebody else listens there
 ├── DataFolderRefused    the folder is in use, or belongs to another cluster
+├── StartAbandoned       it was told to end while it started
 └── BrokerDidNotStart    the process ended or did not answer in time
 
 Each message says what to do; another broker by LIVETWIN_KAFKA=HOST:PORT always works.
@@ -47,6 +48,10 @@ class PortTaken(KafkaUnavailable):
 
 class DataFolderRefused(KafkaUnavailable):
     """The data folder is held by a running broker, or was written by another cluster or a newer Kafka."""
+
+
+class StartAbandoned(KafkaUnavailable):
+    """It was told to end before it answered."""
 
 
 class BrokerDidNotStart(KafkaUnavailable):

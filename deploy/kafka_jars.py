@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.kafka_errors import ANOTHER_BROKER, CacheDamaged, DiskFull, DownloadFailed
+from deploy.kafka_errors import ANOTHER_BROKER, CacheDamaged, DiskFull, DownloadFailed, StartAbandoned
 from deploy.lock import LockFile
 
 LOCK = Path(__file__).with_suffix(".lock")
@@ -123,6 +123,8 @@ def _fetch(jars: Sequence[Jar], folder: Path, progress: Progress | None) -> None
         whole.mkdir()
         try:
             _through_jgo(jars, aside / "repository", whole, progress)
+        except StartAbandoned:
+            raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise DiskFull(

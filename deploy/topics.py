@@ -118,9 +118,11 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[TopicSpec]) -> s
 async def _await_topics(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, int]:
     """Partitions by topic, once all of `names` are known: a broker learns of a new topic a moment after its controller."""
     async with asyncio.timeout(_VISIBLE_S):
-        while not names <= (there := await _partitions(admin)).keys():
-            await asyncio.sleep(0.05)  # noqa: ASYNC110  nothing here can tell us
-    return there
+        while True:
+            there = await _partitions(admin)
+            if names <= there.keys():
+                return there
+            await asyncio.sleep(0.05)
 
 
 async def _configs(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import orjson
 
 from streams import clients
@@ -19,8 +20,9 @@ from streams.topics import Topics
 from twin.fleet import TwinDeclaration
 from twin.types import NS_PER_S
 
-# epoch seconds are told apart from finer units by size, up to here
+# epoch units are told apart by size (twin.time)
 _SECONDS_END = 10**11
+_NANOSECONDS_BEGIN = 10**17
 
 
 class FeedProducer:
@@ -55,11 +57,15 @@ class FeedProducer:
         await asyncio.gather(*waiting)
 
 
-def epoch(time_ns: int) -> int:
-    """The shortest epoch number that says the same time: seconds where they are whole, else nanoseconds.
+def epoch(time_ns: int) -> int | str:
+    """The shortest wording of an event time: epoch seconds where they are whole, else nanoseconds.
 
-    >>> epoch(1_700_000_000_000_000_000), epoch(1_700_000_000_500_000_000)
-    (1700000000, 1700000000500000000)
+    Before 1973-03-03, nanoseconds would be taken for microseconds, so a text is written.
+
+    >>> epoch(1_700_000_000_000_000_000), epoch(1_700_000_000_500_000_000), epoch(500_000_000)
+    (1700000000, 1700000000500000000, '1970-01-01T00:00:00.500000000Z')
     """
     seconds, rest = divmod(time_ns, NS_PER_S)
-    return seconds if rest == 0 and seconds < _SECONDS_END else time_ns
+    if rest == 0 and seconds < _SECONDS_END:
+        return seconds
+    return time_ns if time_ns >= _NANOSECONDS_BEGIN else f"{np.datetime64(time_ns, 'ns')}Z"

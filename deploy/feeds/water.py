@@ -104,7 +104,7 @@ class _WaterFeed:
             wanted = {(command.fault, command.asset): command for command in faults.wanted.values()}
             ended = [c for c in plant.faults.active() if (c.fault, c.asset) not in wanted]
             for command in [*wanted.values(), *(command.model_copy(update={"active": False}) for command in ended)]:
-                await _switch(plant, command, producer)
+                await _switch(plant, command, producer, tell_refusal=False)
             await self._live(plant, backfill_until, producer, faults, stop)
 
     async def _resume(self) -> tuple[WaterPlant, int]:
@@ -171,13 +171,18 @@ def telemetry(plant: WaterPlant, steps: int) -> list[dict[str, Any]]:
     return records
 
 
-async def _switch(plant: WaterPlant, command: DemoCommand, producer: FeedProducer) -> None:
-    """Switch a fault and write the change to `events`; a command that the plant refuses is written there as well."""
+async def _switch(plant: WaterPlant, command: DemoCommand, producer: FeedProducer, *, tell_refusal: bool = True) -> None:
+    """Switch a fault and write the change to `events`; a command that the plant refuses is written there as well.
+
+    `tell_refusal` false: a command that stood on the topic before the plant started, so it may have been refused before.
+    """
     try:
         if not plant.switch(command):
             return
     except FaultRefused as error:
         log.warning("demo-command-refused", extra={"asset": command.asset, "fault": command.fault, "found": str(error)})
+        if not tell_refusal:
+            return
         refusal = EventRecord(asset=command.asset, time_ns=plant.time_ns, kind="log", text=str(error), code="fault-refused")
         await producer.event(refusal)
         return

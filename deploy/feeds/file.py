@@ -1,0 +1,168 @@
+"""`livetwin feed FILE`: a file of telemetry as an ordinary producer of the public contract.
+
+In:   CSV, Parquet or JSON lines; which column is the time and which the asset, where that can't be guessed.
+Out:  `definitions` for assets that have none yet (a type inferred from the file), then `telemetry` in order of event time.
+At the end it says what was sent, what was left out, renamed, rejected, and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deploy.feeds.file_columns import FileReadings, to_readings
+from deploy.feeds.file_table import FileRefused, FileTable, read_table
+from deploy.feeds.producer import FeedProducer, epoch
+from streams.definitions import read_definitions
+from streams.topics import Topics
+from twin.fleet import TwinDeclaration
+from twin.infer import infer_type
+from twin.types import NS_PER_S
+
+__all__ = ["FileRefused", "FileReport", "run_file"]
+
+_ROWS_AT_ONCE = 20_000
+_CELLS_A_RECORD = 20_000  # well below the largest record, whatever the number of channels
+_TICK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What became of a file. `rejected` counts rows (cells, for reason `cell`) by reason."""
+
+    readings: int
+    assets: int
+    rejected: dict[str, int]
+    lines: tuple[str, ...]
+
+
+async def run_file(
+    *,
+    bootstrap: str,
+    topics: Topics,
+    path: Path,
+    speed: float,
+    asset_column: str | None,
+    time_column: str | None,
+    stop: asyncio.Event,
+    console: Console | None = None,
+) -> FileReport:
+    """Feed one file. `speed` is event seconds a wall second; 0: as fast as it goes.
+
+    Raises:
+        FileRefused: the file can't be fed; nothing was sent.
+        KafkaError: the broker can't be reached or refuses; feeding the file again is safe, the same readings count once.
+    """
+    if speed < 0:
+        raise FileRefused(f"speed is {speed}, expected 0 (as fast as it goes) or event seconds a second; nothing was sent")
+    console = console or Console(stderr=True)
+    source = await asyncio.to_thread(read_table, path)
+    stem = path.name.split(".")[0]
+    try:
+        readings = await asyncio.to_thread(to_readings, source, stem, time_column, asset_column)
+    except FileRefused as error:
+        raise FileRefused(f"{path}: {error}") from error
+    definitions = await read_definitions(bootstrap, topics)
+    new = sorted({str(asset) for asset in readings.asset} - {twin.asset for twin in definitions.fleet.twins()})
+    async with FeedProducer(bootstrap, topics, client_id="livetwin-file") as producer:
+        if new:
+            interface = infer_type(stem, readings.channels, readings.time_ns, readings.asset.astype(str))
+            await producer.define([interface], [TwinDeclaration(asset=asset, type=interface["@id"]) for asset in new])
+        sent = await _send(producer, readings, speed, stop, console)
+    report = _report(source, readings, sent, new)
+    for line in report.lines:
+        console.print(line, highlight=False, markup=False)
+    return report
+
+
+async def _send(producer: FeedProducer, readings: FileReadings, speed: float, stop: asyncio.Event, console: Console) -> int:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    sent = 0
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("readings", total=len(readings.time_ns))
+        async for begin, end in _paced(readings, speed, stop):
+            await producer.telemetry(list(records(readings, begin, end)))
+            sent = end
+            progress.update(bar, completed=end)
+    return sent
+
+
+async def _paced(readings: FileReadings, speed: float, stop: asyncio.Event) -> AsyncIterator[tuple[int, int]]:
+    """Ranges of rows that are due, one after the other."""
+    clock = asyncio.get_running_loop()
+    started = clock.time()
+    first_ns = int(readings.time_ns[0])
+    begin, count = 0, len(readings.time_ns)
+    while begin < count and not stop.is_set():
+        end = begin + _ROWS_AT_ONCE
+        if speed > 0:
+            due_ns = first_ns + int((clock.time() - started) * speed * NS_PER_S)
+            end = min(end, int(np.searchsorted(readings.time_ns, due_ns, side="right")))
+        end = min(end, count)
+        if end > begin:
+            yield begin, end
+            begin = end
+        if speed > 0:
+            next_s = (int(readings.time_ns[begin]) - first_ns) / NS_PER_S / speed if begin < count else 0.0
+            await _wait(max(_TICK_S, started + next_s - clock.time()) if begin < count else 0.0, stop)
+
+
+async def _wait(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def records(readings: FileReadings, begin: int, end: int) -> Iterator[dict[str, Any]]:
+    """Telemetry records of rows [begin, end): one a asset and stretch, in columns; a single reading where there is one.
+
+    Channels that an asset never has in the stretch are left out of its record.
+    """
+    names, codes = np.unique(readings.asset[begin:end].astype(str), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    most = max(1, _CELLS_A_RECORD // (1 + len(readings.channels)))
+    for position, asset in enumerate(names.tolist()):
+        rows = begin + order[bounds[position] : bounds[position + 1]]
+        for start in range(0, len(rows), most):
+            stretch = rows[start : start + most]
+            times = [epoch(time_ns) for time_ns in readings.time_ns[stretch].tolist()]
+            found = {name: values[stretch] for name, values in readings.channels.items()}
+            cells = {name: _json(values) for name, values in found.items() if not np.isnan(values).all()}
+            if len(stretch) == 1:
+                yield {"asset": asset, "time": times[0], **{name: values[0] for name, values in cells.items()}}
+            else:
+                yield {"asset": asset, "time": times, **cells}
+
+
+def _json(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _report(source: FileTable, readings: FileReadings, sent: int, new: list[str]) -> FileReport:
+    assets = len(set(readings.asset[:sent].tolist()))
+    lines = [f"{sent} readings of {assets} assets sent, channels {', '.join(readings.channels)}"]
+    if sent < len(readings.time_ns):
+        lines.append(f"stopped: {len(readings.time_ns) - sent} readings were not sent")
+    if new:
+        lines.append(f"{len(new)} assets were not declared before; their type was inferred from the file")
+    lines += [f"column {column!r} is sent as channel {channel}" for column, channel in readings.renamed.items()]
+    if readings.left_out:
+        lines.append(f"not numbers, so not sent: columns {', '.join(map(repr, readings.left_out))}")
+    if readings.backwards:
+        lines.append(f"{readings.backwards} times went backwards; sent in order of time")
+    if readings.repeated:
+        lines.append(f"{readings.repeated} times repeat for the same asset; the last reading of a time counts")
+    lines += source.notes
+    for reason, count in source.rejected.items():
+        what = "cells" if reason == "cell" else "rows"
+        lines.append(f"{count} {what} rejected ({reason}); first: {source.first_rejected[reason]}")
+    return FileReport(sent, assets, dict(source.rejected), tuple(lines))

@@ -39,6 +39,7 @@ class EmbeddedKafka:
         heap_mib: int = 384,
         min_free_mib: int = 256,
         start_timeout_s: float = 90.0,
+        folder_wait_s: float = _STOP_S,
         cache: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -47,6 +48,7 @@ class EmbeddedKafka:
         Args:
             port: of the broker on 127.0.0.1; 0: any free one.
             min_free_mib: free space below which it does not start.
+            folder_wait_s: how long a broker that lost its parent may take to stop and let go of the folder.
             cache: folder of the jars; None: the user's cache.
             progress: called with each jar fetched on a first start.
         """
@@ -57,6 +59,7 @@ class EmbeddedKafka:
         self._heap_mib = heap_mib
         self._min_free_mib = min_free_mib
         self._start_timeout_s = start_timeout_s
+        self._folder_wait_s = folder_wait_s
         self._cache = cache
         self._progress = progress
         self._process: Guarded | None = None
@@ -87,7 +90,7 @@ class EmbeddedKafka:
         """
         self._abandoned = False
         java = find_java()
-        self._lock = take_folder(self.folder, wait_s=_STOP_S)
+        self._lock = take_folder(self.folder, wait_s=self._folder_wait_s)
         try:
             refuse_full_disk(self.folder, self._min_free_mib)
             self._choose_port()

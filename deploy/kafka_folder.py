@@ -22,7 +22,7 @@ def take_folder(folder: Path, *, wait_s: float) -> LockFile:
     """The lock of the folder, held until the broker's last process ended.
 
     Raises:
-        DataFolderRefused: a broker has it, also after `wait_s` (one that lost its parent needs seconds to stop).
+        DataFolderRefused: a broker has it, also after `wait_s`.
     """
     try:
         return LockFile(folder / "lock", wait_s=wait_s)

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -113,7 +114,13 @@ def run_role(name: str, role: Role, *, needs_broker: bool = True) -> None:
         await role(stop)
         log.info("role-stopped")
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except LivetwinError:
+        raise  # one line, by `main`
+    except Exception:
+        log.exception("role-failed")
+        sys.exit(1)
 
 
 # ── one function a role ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -167,22 +167,21 @@ class System:
         for role in self._roles:
             if role.wave == 1:
                 self._start_role(role)
-        await await_page(self._page)
-        self._tell(f"the page is on {self._page} (after {self._elapsed_s():.1f} s)")
-        counting = asyncio.create_task(await_twins(self._page))
+        watching = asyncio.create_task(self._watch_page())
         try:
-            await asyncio.wait({counting}, timeout=_SECOND_WAVE_S)
-            if counting.done():
-                self._tell_twins(counting.result())
+            await asyncio.wait({watching}, timeout=_SECOND_WAVE_S)
             for role in self._roles:
                 if role.wave == 2:
                     self._start_role(role)
-            if not counting.done():
-                self._tell_twins(await counting)
+            await watching
         finally:
-            counting.cancel()
+            watching.cancel()
 
-    def _tell_twins(self, count: int) -> None:
+    async def _watch_page(self) -> None:
+        """Tell when the page answers, and when the first twins live."""
+        await await_page(self._page)
+        self._tell(f"the page is on {self._page} (after {self._elapsed_s():.1f} s)")
+        count = await await_twins(self._page)
         self._tell(f"{count} {'twin lives' if count == 1 else 'twins live'} (after {self._elapsed_s():.1f} s)")
 
     def _start_role(self, role: RolePlan) -> None:

@@ -87,6 +87,7 @@ class Supervised:
             began = time.monotonic()
             ended = await self._run_once()
             if self._stopping.is_set():
+                log.info("role-stopped", extra={"of": self.name, "status": ended})
                 break
             self._failures = 1 if time.monotonic() - began > _STEADY_S else self._failures + 1
             delay_s = backoff_s(self._failures, random.random())

@@ -2,7 +2,7 @@
 
 In:   records of `models` in log order (`ModelVersion`, `ModelAlias`, `ModelCommand`, `Serving`, `Refusal`).
 Out:  `ModelsView`, the same for processor, trainer and gateway; each fold says what changed.
-`ModelsView` is pure: no clock, no I/O, and any compacted remainder of the log gives the same view.
+The fold is pure: no clock, no I/O, and any compacted remainder of the log gives the same view.
 A record that can't be read is skipped, logged and counted by reason; it never raises.
 """
 
@@ -86,6 +86,19 @@ class ModelsView:
     def __init__(self) -> None:
         self.models: dict[str, ModelView] = {}
         self.unreadable: Counter[str] = Counter()  # reason → records skipped
+        self.next_offset = 0  # of the topic's one partition, moved by `follow`
+        self._moved = asyncio.Condition()
+
+    async def reached(self, offset: int) -> None:
+        """Wait until the record at `offset` has been folded: who writes and then reads the view sees its own write."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.next_offset > offset)
+
+    async def move_to(self, next_offset: int) -> None:
+        """Everything below `next_offset` has been folded."""
+        async with self._moved:
+            self.next_offset = next_offset
+            self._moved.notify_all()
 
     def get(self, name: str) -> ModelView | None:
         return self.models.get(name)
@@ -205,6 +218,8 @@ async def follow(
                     change = view.apply(record.key, record.value)
                     if change is not None and on_change is not None:
                         on_change(change)
+                if records:
+                    await view.move_to(records[-1].offset + 1)
     finally:
         await consumer.stop()
 

@@ -49,6 +49,7 @@ class Replay:
         self._telemetry: AIOKafkaConsumer
         self._told: AIOKafkaConsumer
         self._begun = False
+        self._revision = 0  # of the definitions, at the last look
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
@@ -66,23 +67,25 @@ class Replay:
         await self._open.aclose()
 
     async def catch_up(self, stop: asyncio.Event | None = None) -> int:
-        """Fold all that is in the log by now; how many records that were."""
-        async for records in read_on(self._told):
+        """Fold all that is in the log by now; how many records that were.
+
+        Where telemetry ends is asked before definitions are read, so that what was declared before a reading is known to it.
+        """
+        end = await self._telemetry.end_offsets(self._telemetry.assignment())
+        async for records in read_up_to(self._told, await self._told.end_offsets(self._told.assignment()), stop):
             for record in records:
                 self._tell(record)
         if self._begun and self._outdated():
-            log.info("replay-again", extra={"found": "a twin type was declared differently"})
+            log.info("replay-again", extra={"found": "a type or a twin was declared differently"})
             self._folder, self.builders, self._begun = Folder(self.definitions, window=1), {}, False
         if not self._begun:
             for partition, offset in (await self._start_offsets()).items():
                 self._telemetry.seek(partition, offset)
             self._begun = True
         count = 0
-        async for records in read_on(self._telemetry, max_records=_BATCH_RECORDS):
+        async for records in read_up_to(self._telemetry, end, stop, max_records=_BATCH_RECORDS):
             await asyncio.to_thread(self._fold, records)
             count += len(records)
-            if stop is not None and stop.is_set():
-                break
         return count
 
     def _tell(self, record: ConsumerRecord) -> None:
@@ -94,8 +97,12 @@ class Replay:
             self.periods.feedback(record.value)
 
     def _outdated(self) -> bool:
-        """Whether a type that twins were folded by has been declared differently since."""
-        return any(self.definitions.types.get(arena.type.id) != arena.type for arena in self._folder.arenas.values())
+        """Whether a twin that was folded is declared to be of another type by now, or its type was declared differently."""
+        if self._revision == self.definitions.revision:
+            return False
+        self._revision = self.definitions.revision
+        arenas = self._folder.arenas.values()
+        return any(self.definitions.type_of(asset) != arena.type for arena in arenas for asset in arena.row_of)
 
     def _fold(self, records: Iterable[LogRecord]) -> None:
         for closed in self._folder.fold(records).closed:
@@ -135,7 +142,7 @@ class Replay:
                 starts = {p: found[p].offset if found.get(p) is not None else tails[p] for p in partitions}
                 if starts == begin or back_ms * 1_000_000 >= max(spans.values()):
                     break
-                there = self._newest_events(await _sample(probe, starts, end))
+                there = self._newest_events(await _sample(probe, starts, end), of_first=True)
                 if all(kind in there and newest[kind] - there[kind] >= span for kind, span in spans.items()):
                     break
                 back_ms *= 2
@@ -145,26 +152,41 @@ class Replay:
     def _span_ns(self, type: TwinType) -> int:
         return (self._max_steps + _WARM_UP_STEPS) * type.period_ns + type.lateness_ns
 
-    def _newest_events(self, records: Iterable[ConsumerRecord]) -> dict[str, int]:
-        """Newest event time by type id, of records of declared twins."""
+    def _newest_events(self, records: Iterable[ConsumerRecord], *, of_first: bool = False) -> dict[str, int]:
+        """Newest event time by type id, of records of declared twins.
+
+        `of_first`: only the first record of a type in each partition counts, as the others may reach far beyond an offset.
+        """
         newest: dict[str, int] = {}
+        seen: set[tuple[int, str]] = set()
         for record in records:
             try:
                 telemetry = decode(record.value)
             except ReadingRefused:
                 continue
             kind = self.definitions.type_of(telemetry.asset)
-            if kind is not None:
+            if kind is not None and not (of_first and (record.partition, kind.id) in seen):
+                seen.add((record.partition, kind.id))
                 newest[kind.id] = max(newest.get(kind.id, 0), int(np.max(telemetry.time_ns)))
         return newest
 
 
-async def read_on(consumer: AIOKafkaConsumer, *, max_records: int | None = None) -> AsyncIterator[list[ConsumerRecord]]:
-    """What is between a consumer's positions and the ends its partitions have now, in batches."""
-    ends = await consumer.end_offsets(consumer.assignment())
+async def read_up_to(
+    consumer: AIOKafkaConsumer,
+    ends: Mapping[TopicPartition, int],
+    stop: asyncio.Event | None = None,
+    *,
+    max_records: int | None = None,
+) -> AsyncIterator[list[ConsumerRecord]]:
+    """What is between a consumer's positions and these ends, in batches; less when `stop` is set. Later records stay unread."""
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-        batches = await consumer.getmany(timeout_ms=200, max_records=max_records)
-        records = [record for batch in batches.values() for record in batch]
+        if stop is not None and stop.is_set():
+            return
+        records: list[ConsumerRecord] = []
+        for partition, batch in (await consumer.getmany(timeout_ms=200, max_records=max_records)).items():
+            records += [record for record in batch if record.offset < ends.get(partition, 0)]
+            if batch[-1].offset >= ends.get(partition, 0):
+                consumer.seek(partition, max(ends.get(partition, 0), batch[0].offset))
         if records:
             yield records
 

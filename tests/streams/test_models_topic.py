@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.topics import ensure_topics
 from streams import clients
 from streams.models_topic import Change, ModelsView, follow, read_models
 from streams.records import ModelAlias, ModelCommand, ModelVersion, Record, Refusal, Serving, Switch, models_key
@@ -178,6 +179,7 @@ def test_a_compacted_log_gives_the_same_view(records: list[Record]) -> None:
 @pytest.mark.kafka
 async def test_a_follower_catches_up_and_then_sees_each_change(kafka: str, topic_prefix: str) -> None:
     topics = Topics(topic_prefix)
+    await ensure_topics(kafka, topics, partitions=1)
     producer = clients.producer(kafka, client_id="test")
     await producer.start()
     view, caught_up, swapped, stop, seen = ModelsView(), asyncio.Event(), asyncio.Event(), asyncio.Event(), list[Change]()
@@ -200,6 +202,7 @@ async def test_a_follower_catches_up_and_then_sees_each_change(kafka: str, topic
         await asyncio.wait_for(task, 20)
         assert [change.kind for change in seen] == ["version", "alias", "alias"]
         assert (await read_models(kafka, topics)).models == view.models
+        await asyncio.wait_for(view.reached(3), 1)
     finally:
         stop.set()
         await producer.stop()

@@ -15,7 +15,7 @@ from twin.errors import LivetwinError
 
 MOST_COMMENTS = 50  # kept of one alert, the newest
 MOST_COMMANDS = 200  # ids kept of one alert, the newest: what is delivered again after so many others counts anew
-MOST_COMMENT_CHARACTERS = 4000
+MOST_COMMENT_CHARACTERS = 2000
 
 
 class CommandRefused(LivetwinError):

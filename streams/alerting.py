@@ -1,0 +1,194 @@
+"""The alerting role: Faust over the signals and commands, with its state in tables that the broker keeps.
+
+In:   `alert.signals`, `alert.commands`.
+Out:  `alerts`, `feedback`, `dead-letter`; its own `alerting.*` topics.
+Promises: every change of an alert is published at least once, and a repetition is the same record or none. It stops on
+SIGTERM and SIGINT within seconds. It fails, rather than goes on in doubt, when a write is refused: started again, it
+rebuilds its tables from their changelogs and repeats what it had not acknowledged. Many may run: they share the partitions.
+
+Time: only the event time of the signals. What the alerts mean is in docs/alerts.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams import clients
+from streams.alert_lifecycle import Lifecycle
+from streams.alert_routing import Router
+from streams.alert_tables import CountedTable, batches
+from streams.topics import Topics
+from twin.errors import LivetwinError
+
+log = logging.getLogger(__name__)
+
+MOST_RECORDS = 500  # in one batch
+_TOPICS_WAIT_S = 60.0
+_STOP_S = 8.0
+
+
+class AlertingStopped(LivetwinError):
+    """Alerting can't go on; started again, it repeats what was not acknowledged."""
+
+    retriable = True
+
+
+class TopicsUnfit(LivetwinError):
+    """A topic of alerting is missing, or has another number of partitions than the signals."""
+
+
+def main(*, bootstrap: str, topics: Topics, home: Path) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        bootstrap: HOST:PORT[,HOST:PORT] of the broker.
+        home: livetwin's data folder; Faust keeps its own under `alerting`.
+
+    Raises:
+        TopicsUnfit: the topics are not there, see `deploy.topics.ensure_topics`.
+        AlertingStopped: a part of it failed.
+    """
+    for noisy in ("faust", "mode", "aiokafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("faust.transport.producer").setLevel(logging.ERROR)  # warns of each batch of changelog records
+    folder = home / "alerting"
+    folder.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_serve(bootstrap, topics, folder))
+
+
+async def _serve(bootstrap: str, topics: Topics, folder: Path) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    partitions = await _partitions(bootstrap, topics)
+    producer = clients.producer(bootstrap, client_id=f"{topics.prefix}alerting", request_timeout_ms=120_000)
+    await producer.start()
+    try:
+        app = build(bootstrap, topics, folder, partitions, producer)
+        await _run(app, stop)
+    finally:
+        await producer.stop()
+
+
+async def _run(app: faust.App, stop: asyncio.Event) -> None:
+    stopping = asyncio.ensure_future(stop.wait())
+    ended = asyncio.ensure_future(_started_until_ended(app))
+    log.info("alerting-starting", extra={"group": app.conf.id})
+    try:
+        await asyncio.wait([stopping, ended], return_when=asyncio.FIRST_COMPLETED)
+        failure = app.crash_reason or (ended.exception() if ended.done() else None)
+        try:
+            await asyncio.wait_for(app.stop(), _STOP_S)
+        except TimeoutError:
+            log.warning("alerting-stop-slow", extra={"after_s": _STOP_S})
+    finally:
+        stopping.cancel()
+        ended.cancel()
+        await asyncio.gather(stopping, ended, return_exceptions=True)
+    if failure is not None:
+        raise AlertingStopped(
+            f"alerting stopped: {failure!r}; unacknowledged records will be repeated when it is started again"
+        ) from failure
+
+
+async def _started_until_ended(app: faust.App) -> None:
+    await app.start()
+    log.info("alerting-ready", extra={"group": app.conf.id})
+    await app._wait_stopped()  # or crashed; what Faust's own worker waits for
+
+
+def build(bootstrap: str, topics: Topics, folder: Path, partitions: int, producer: Any) -> faust.App:
+    """The Faust application, not yet started. Its group and all its topics are behind the prefix."""
+    app = faust.App(
+        id=f"{topics.prefix}alerting",
+        broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
+        store="memory://",
+        datadir=folder,
+        autodiscover=False,
+        web_enabled=False,
+        processing_guarantee="at_least_once",
+        topic_partitions=partitions,
+        topic_allow_declare=False,  # deploy.topics makes them, with the right settings
+        topic_disable_leader=True,
+        Table=CountedTable,
+        producer_acks=-1,
+        producer_compression_type="lz4",
+        producer_max_request_size=clients.MAX_RECORD_BYTES,
+        producer_request_timeout=120.0,
+        consumer_max_fetch_size=clients.MAX_MESSAGE_BYTES,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=10.0,  # how long a killed one's partitions wait for another
+        broker_heartbeat_interval=3.0,
+        broker_rebalance_timeout=15.0,
+        stream_wait_empty=False,
+    )
+
+    def topic(name: str) -> Any:
+        return app.topic(
+            name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", partitions=partitions
+        )
+
+    def table(name: str, changelog: str) -> CountedTable:
+        made = app.Table(name, key_type=bytes, value_type=bytes, partitions=partitions, changelog_topic=topic(changelog))
+        assert isinstance(made, CountedTable)  # the App's setting `Table`
+        return made
+
+    router = Router(producer, topics, table("epochs", topics.alerting_epochs))
+    lifecycle = Lifecycle(
+        producer, topics, table("conditions", topics.alerting_conditions), table("closed", topics.alerting_closed)
+    )
+
+    def agent(name: str, source: str, step: Any) -> None:
+        async def run(stream: Any) -> None:
+            try:
+                async for records in batches(stream, most=MOST_RECORDS, generation=lambda: app.consumer_generation_id):
+                    await step(records)
+            except Exception as error:
+                # Faust would start the agent again and acknowledge later offsets over what failed
+                await app.crash(error)
+                raise
+
+        app.agent(topic(source), name=name)(run)
+
+    agent("route-signals", topics.signals, router.route_signals)
+    agent("route-commands", topics.alert_commands, router.route_commands)
+    agent("fold-inbox", topics.alerting_inbox, lifecycle.fold)
+    return app
+
+
+async def _partitions(bootstrap: str, topics: Topics) -> int:
+    """Partitions of the signals; waits for the topics for a while."""
+    needed = [topics.signals, topics.alert_commands, topics.alerting_inbox]
+    needed += [topics.alerting_epochs, topics.alerting_conditions, topics.alerting_closed]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        deadline = asyncio.get_running_loop().time() + _TOPICS_WAIT_S
+        while True:
+            found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+            missing = [name for name in (*needed, topics.alerts, topics.feedback, topics.dead_letter) if name not in found]
+            if not missing:
+                break
+            if asyncio.get_running_loop().time() > deadline:
+                raise TopicsUnfit(
+                    f"topics {', '.join(missing)} were not there within {_TOPICS_WAIT_S:.0f} s, expected all of "
+                    f"{topics.prefix}*; alerting did not start"
+                )
+            await asyncio.sleep(0.5)
+    finally:
+        await admin.close()
+    for name in needed:
+        if found[name] != found[topics.signals]:
+            raise TopicsUnfit(
+                f"topic {name} has {found[name]} partitions, expected {found[topics.signals]} as {topics.signals} has; "
+                "alerting did not start"
+            )
+    return found[topics.signals]

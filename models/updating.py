@@ -1,0 +1,69 @@
+"""One update of one twin type: train a copy, compare it with the champion on the newest hold-out, write its weights.
+
+In:   `UpdateJob`: a block, what must not train, the champion's weights.
+Out:  `Update`: the version that came of it and whether the gate lets it serve; or `UpdateFailed`, the reason in words.
+Nothing is announced here: a version serves when the `models` topic says so.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from models import version as version_file
+from models.gate import compare
+from models.port import VersionRefused
+from models.served import ServedModel
+from models.training import TrainingImpossible, train
+from models.update import Update, UpdateFailed, UpdateJob
+from models.weights import WeightFiles, path_of
+
+log = logging.getLogger(__name__)
+
+
+def update(job: UpdateJob) -> Update | UpdateFailed:
+    """Carry out one update. Expected failures come back as `UpdateFailed`."""
+    champion = _champion(job)
+    try:
+        trained = train(
+            type=job.type,
+            block=job.block,
+            base=champion if job.fine_tune else None,
+            number=job.number,
+            alarms_per_twin_day=job.alarms_per_twin_day,
+            seed=job.seed,
+            threads=job.threads,
+            exclude=job.exclude,
+        )
+    except TrainingImpossible as error:
+        return UpdateFailed(str(error), early=True)
+    except VersionRefused as refusal:
+        return UpdateFailed(f"what was trained does not load: {refusal}")
+    decision = compare(trained.model, champion, job.block)
+    path = WeightFiles(job.home).path(trained.model.name, trained.model.version)
+    sha256 = version_file.save(trained.model, path)
+    return Update(
+        version=trained.model.version,
+        uri=path.as_uri(),
+        sha256=sha256,
+        contract=trained.model.contract,
+        base=trained.model.info.base,
+        promote=decision.promote,
+        why=decision.why,
+        figures={**trained.figures, **decision.figures},
+    )
+
+
+def _champion(job: UpdateJob) -> ServedModel | None:
+    """The champion, or None where it can't serve anyway: then there is nothing to compare with."""
+    if job.champion is None:
+        return None
+    try:
+        return version_file.load(
+            path_of(job.champion.uri), expect_sha256=job.champion.sha256, expect_contract=job.type.contract, device="cpu"
+        )
+    except VersionRefused as refusal:
+        log.warning(
+            "champion-not-loaded",
+            extra={"model": job.type.slug, "version": job.champion.version, "reason": refusal.reason, "found": str(refusal)},
+        )
+        return None

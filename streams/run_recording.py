@@ -1,0 +1,90 @@
+"""Bring the registry up to date with what `models` says: each version a run, each change of a decision, the aliases.
+
+In:   the view of `models`; a version without a run id was not recorded yet, so nothing is forgotten over a restart.
+Out:  runs and aliases in MLflow; the run's id on `models`.
+When MLflow is away this waits and tries again; nothing else waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from models.registry import Registry, RegistryUnavailable, RunRecord
+from streams.models_topic import ModelsView
+from streams.records import ModelVersion
+from streams.releases import Releases
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 2.0
+_LONGEST_WAIT_S = 300.0
+
+
+class RunRecording:
+    """One task. `view` is that of the trainer: folded by its own writes at once."""
+
+    def __init__(self, registry: Registry, releases: Releases, view: ModelsView) -> None:
+        self._registry, self._releases, self._view = registry, releases, view
+        self._decided: dict[tuple[str, str], tuple[str, str]] = {}  # what stands in MLflow: decision, why
+        self._aliases: dict[str, tuple[str | None, ...]] = {}
+
+    def assume_recorded(self) -> None:
+        """Versions that have a run id now were recorded by an earlier process, as they stand."""
+        for name, model in self._view.models.items():
+            for version in model.versions.values():
+                if version.run_id is not None:
+                    self._decided[name, version.version] = (version.decision, version.why)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record whatever is not recorded, until `stop`."""
+        wait_s = _EVERY_S
+        while not stop.is_set():
+            try:
+                await self.record_all(stop)
+                wait_s = _EVERY_S
+            except RegistryUnavailable as error:
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+                log.warning("registry-unavailable", extra={"found": str(error), "retry_in_s": wait_s})
+            try:
+                await asyncio.wait_for(stop.wait(), wait_s)
+            except TimeoutError:
+                continue
+
+    async def record_all(self, stop: asyncio.Event) -> None:
+        """One pass, oldest version first. Raises RegistryUnavailable at the first that can't be written."""
+        for name, model in list(self._view.models.items()):
+            for version in reversed(model.history()):
+                if stop.is_set():
+                    return
+                if self._decided.get((name, version.version)) != (version.decision, version.why):
+                    await self._record(version)
+            known = {(name, version) for version in model.versions}
+            self._decided = {key: value for key, value in self._decided.items() if key[0] != name or key in known}
+            if model.alias is not None:
+                aliases = {
+                    "champion": model.alias.champion,
+                    "previous": model.alias.previous,
+                    "challenger": model.alias.challenger,
+                }
+                if self._aliases.get(name) != tuple(aliases.values()):
+                    await asyncio.to_thread(self._registry.set_aliases, name, aliases)
+                    self._aliases[name] = tuple(aliases.values())
+
+    async def _record(self, version: ModelVersion) -> None:
+        run = RunRecord(
+            name=version.name,
+            type=version.type,
+            version=version.version,
+            uri=version.uri,
+            sha256=version.sha256,
+            contract=version.contract,
+            base=version.base,
+            decision=version.decision,
+            why=version.why,
+            time_ns=version.time_ns,
+            figures=version.figures,
+        )
+        run_id = await asyncio.to_thread(self._registry.record, run)
+        self._decided[version.name, version.version] = (version.decision, version.why)
+        await self._releases.set_run(version.name, version.version, run_id)

@@ -1,0 +1,267 @@
+"""Trainer: on a timer, by hand, and when a type is seen for the first time, fine-tune on recent telemetry and release.
+
+In:   `telemetry` (replayed, see `streams.replaying`), `alerts`, `feedback`, `definitions`; commands and refusals on `models`.
+Out:  weight files, runs in MLflow; versions and the alias on `models` (see `streams.releases`).
+
+Three tasks share one event loop: rounds of training (the work itself is done in another process), commands, recording.
+One type's failure is announced and stops no other; a broker that is away is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka.errors import KafkaError
+
+from models.registry import Registry
+from models.update import UpdateFailed, UpdateJob, Weights
+from models.weights import WeightFiles
+from streams import clients
+from streams.models_topic import Change, ModelsView, follow
+from streams.records import ModelAlias, ModelCommand
+from streams.releases import Releases
+from streams.replaying import Replay
+from streams.run_recording import RunRecording
+from streams.step_blocks import StepBlockBuilder
+from streams.topics import Topics
+from streams.training_worker import TrainingWorker
+
+log = logging.getLogger(__name__)
+
+PRETRAINED = "pretrained_steps"  # figure of a version: steps its backbone was trained on
+_POLL_S = 2.0
+_LONGEST_WAIT_S = 30.0
+_GRACE_S = 5.0
+_ANEW = 2.0  # the backbone is trained anew when there are this many times the steps it has seen
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRules:
+    """When and on how much a type is trained; see `deploy.settings.TrainerSettings`."""
+
+    every_s: float
+    min_steps: int
+    max_steps: int
+    seed: int
+    threads: int
+    alarms_per_twin_day: float
+
+
+async def run_trainer(
+    *,
+    bootstrap: str,
+    topics: Topics,
+    home: Path,
+    train_every_s: float,
+    train_min_steps: int,
+    train_max_steps: int,
+    seed: int,
+    threads: int,
+    alarms_per_twin_day: float,
+    stop: asyncio.Event,
+) -> None:
+    """Run until `stop`. Never raises for a broker that is away: it is waited for."""
+    rules = TrainingRules(train_every_s, train_min_steps, train_max_steps, seed, threads, alarms_per_twin_day)
+    wait_s = 1.0
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            await _run_once(bootstrap, topics, home, rules, stop)
+        except* (KafkaError, ConnectionError) as group:
+            if time.monotonic() - started > _LONGEST_WAIT_S:
+                wait_s = 1.0
+            log.warning("trainer-waits", extra={"found": repr(group.exceptions[0]), "retry_in_s": wait_s})
+            await _pause(stop, wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+async def _run_once(bootstrap: str, topics: Topics, home: Path, rules: TrainingRules, stop: asyncio.Event) -> None:
+    view, caught_up, woken = ModelsView(), asyncio.Event(), asyncio.Event()
+
+    def on_change(change: Change) -> None:
+        if change.kind in ("command", "refusal", "alias"):
+            woken.set()
+
+    async with AsyncExitStack() as opened:
+        producer = clients.producer(bootstrap, client_id="livetwin-trainer")
+        opened.push_async_callback(producer.stop)
+        await producer.start()
+        replay = await opened.enter_async_context(Replay(bootstrap, topics, max_steps=rules.max_steps))
+        worker = TrainingWorker()
+        opened.push_async_callback(worker.close)
+        releases = Releases(producer, topics, view, WeightFiles(home))
+        recording = RunRecording(Registry(home), releases, view)
+        trainer = Trainer(replay, worker, releases, view, home, rules, woken)
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(follow(bootstrap, topics, view, caught_up=caught_up, stop=over, on_change=on_change))
+            await _first_set(stop, caught_up)
+            if not stop.is_set():
+                recording.assume_recorded()
+                await trainer.drop_outdated_commands()
+                running = [tasks.create_task(job(stop)) for job in (trainer.train_rounds, trainer.follow_commands, recording.run)]
+                await stop.wait()
+                await worker.close()  # a round in the middle of training ends without a version
+                await asyncio.wait(running, timeout=_GRACE_S)
+                for task in running:
+                    task.cancel()
+            over.set()
+
+
+class Trainer:
+    """Rounds and commands over all types that were seen."""
+
+    def __init__(
+        self,
+        replay: Replay,
+        worker: TrainingWorker,
+        releases: Releases,
+        view: ModelsView,
+        home: Path,
+        rules: TrainingRules,
+        woken: asyncio.Event,
+    ) -> None:
+        self._replay, self._worker, self._releases, self._view = replay, worker, releases, view
+        self._home, self._rules, self._woken = home, rules, woken
+        self._asked: dict[str, list[ModelCommand]] = {}  # model name → train by hand
+        self._taken: set[str] = set()  # ids of commands that were asked
+        self._enough: dict[str, float] = {}  # type id → monotonic time when it first had enough steps
+        self._tried: dict[str, tuple[int, int]] = {}  # type id → wall time and newest step of the last round
+        self._newest: dict[str, int] = {}  # type id → newest step at the last look
+
+    # ── rounds ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def train_rounds(self, stop: asyncio.Event) -> None:
+        """Look every other second whether a type is due, and train it."""
+        while not stop.is_set():
+            await self._replay.catch_up(stop)
+            for type_id in sorted(self._replay.builders):
+                builder = self._replay.builders[type_id]
+                if stop.is_set():
+                    return
+                if self._due(builder):
+                    await self._round(builder, stop)
+            for command in self._asked_of_nobody():
+                await self._releases.refuse(command, "missing: it has no closed steps yet; nothing was trained")
+            await _pause(stop, _POLL_S)
+
+    def _due(self, builder: StepBlockBuilder) -> bool:
+        """By hand: at once. First model: when there are enough steps and no backlog is streaming in. Else by the timer."""
+        type_id, name = builder.type.id, builder.type.slug
+        grown, self._newest[type_id] = builder.newest - self._newest.get(type_id, -1), builder.newest
+        if name in self._asked:
+            return True
+        if builder.closed_steps() < self._rules.min_steps:
+            return False
+        tried_ns, newest = self._tried.get(type_id, (0, -1))
+        if type_id not in self._tried and self._view.alias(name) is None:
+            waited_s = time.monotonic() - self._enough.setdefault(type_id, time.monotonic())
+            return grown < self._rules.min_steps // 4 or waited_s >= self._rules.every_s
+        return builder.newest > newest and time.time_ns() - self._last_round_ns(name, tried_ns) >= self._rules.every_s * 1e9
+
+    def _last_round_ns(self, name: str, tried_ns: int) -> int:
+        """Also rounds before a restart count; a version from the future (a clock was set back) does not."""
+        model = self._view.get(name)
+        announced = max((version.time_ns for version in model.versions.values()), default=0) if model else 0
+        return max(tried_ns, announced if announced <= time.time_ns() else 0)
+
+    async def _round(self, builder: StepBlockBuilder, stop: asyncio.Event) -> None:
+        type, commands = builder.type, self._asked.pop(builder.type.slug, [])
+        block = builder.block()
+        exclude = self._replay.periods.exclude(block)
+        alias = self._view.alias(type.slug)
+        seen = self._steps_seen(alias)
+        fine_tune = alias is not None and block.steps < _ANEW * seen
+        self._tried[type.id] = (time.time_ns(), builder.newest)
+        log.info(
+            "training",
+            extra={"model": type.slug, "twins": len(block.assets), "steps": block.steps, "excluded": int(exclude.sum())},
+        )
+        found = await self._worker.run(
+            UpdateJob(
+                home=self._home,
+                type=type,
+                block=block,
+                exclude=exclude,
+                champion=Weights(alias.champion, alias.champion_uri, alias.champion_sha256) if alias else None,
+                fine_tune=fine_tune,
+                number=self._releases.next_number(type.slug),
+                alarms_per_twin_day=self._rules.alarms_per_twin_day,
+                seed=self._rules.seed,
+                threads=self._rules.threads,
+            )
+        )
+        if stop.is_set():
+            return
+        if isinstance(found, UpdateFailed):
+            if found.early and not commands:
+                log.info("training-waits", extra={"model": type.slug, "found": found.why})
+            else:
+                await self._releases.publish_failure(type, found)
+        else:
+            found.figures[PRETRAINED] = float(seen if found.base is not None else block.steps)
+            found.figures["excluded_steps"] = float(exclude.sum())
+            await self._releases.publish(type, found, compared_with=alias.champion if alias else None)
+        for command in commands:
+            await self._releases.done(command)
+
+    def _steps_seen(self, alias: ModelAlias | None) -> float:
+        """Steps that the champion's backbone was trained on; 0 when nobody knows."""
+        model = self._view.get(alias.name) if alias else None
+        champion = model.champion if model else None
+        return champion.figures.get(PRETRAINED, 0.0) if champion else 0.0
+
+    def _asked_of_nobody(self) -> list[ModelCommand]:
+        known = {builder.type.slug for builder in self._replay.builders.values()}
+        return [command for name in sorted(self._asked.keys() - known) for command in self._asked.pop(name)]
+
+    # ── commands and refusals ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def drop_outdated_commands(self) -> None:
+        """At the start: commands that the alias has answered, or that are older than it, were given to an earlier process."""
+        for model in list(self._view.models.values()):
+            for command in list(model.commands.values()):
+                since_ns = model.alias.since_ns if model.alias else 0
+                if command not in model.pending() or command.time_ns < since_ns:
+                    log.info(
+                        "command-outdated", extra={"model": model.name, "action": command.action, "command": command.command_id}
+                    )
+                    await self._releases.done(command)
+
+    async def follow_commands(self, stop: asyncio.Event) -> None:
+        """Carry out what people ask for, undo what processors refuse."""
+        while not stop.is_set():
+            self._woken.clear()
+            for command in self._view.pending():
+                if command.action != "train":
+                    await self._releases.carry_out(command)
+                elif command.command_id not in self._taken:
+                    self._taken.add(command.command_id)
+                    self._asked.setdefault(command.name, []).append(command)
+            self._taken &= {command.command_id for command in self._view.pending()}
+            for name in list(self._view.models):
+                await self._releases.undo_refused(name)
+            await _first_set(stop, self._woken)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait, but not longer than until `stop`."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _first_set(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -1,0 +1,114 @@
+"""The process that trains: beside the trainer's event loop, at low priority, one update at a time.
+
+In:   `UpdateJob`s.
+Out:  their results; `UpdateFailed` when the process died of one (out of memory, killed). The next job starts a new process.
+It ends when its parent ends, however that happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from models.update import Update, UpdateFailed, UpdateJob
+
+log = logging.getLogger(__name__)
+
+_NICE = 10
+_GRACE_S = 5.0
+_JOBS = 200  # then a fresh process, so that no leak of any library adds up
+
+
+class TrainingWorker:
+    """Starts its process with the first job."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its threads' locks
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+        self._busy = asyncio.Lock()
+        self._jobs = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    async def run(self, job: UpdateJob) -> Update | UpdateFailed:
+        """Carry out one job; others wait for it."""
+        async with self._busy:
+            if self._process is None or not self._process.is_alive() or self._jobs >= _JOBS:
+                await self._end()
+                self._start()
+            assert self._pipe is not None
+            self._jobs += 1
+            try:
+                return await asyncio.to_thread(_exchange, self._pipe, job)
+            except (EOFError, OSError):
+                process = self._process
+                await self._end()
+                code = process.exitcode if process is not None else None
+                return UpdateFailed(f"the training process ended with exit code {code}; the version before keeps serving")
+
+    async def close(self) -> None:
+        """End the process, also in the middle of a job."""
+        await self._end()
+
+    def _start(self) -> None:
+        self._pipe, theirs = self._context.Pipe()
+        self._process = self._context.Process(target=_work, args=(theirs,), name="livetwin-training", daemon=True)
+        self._process.start()
+        theirs.close()  # or the pipe would not end when the process does
+        self._jobs = 0
+        log.info("training-process-started", extra={"worker_pid": self._process.pid})
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        pipe, self._pipe = self._pipe, None
+        if process is not None:
+            process.terminate()
+            await asyncio.to_thread(process.join, _GRACE_S)
+            if process.is_alive():
+                process.kill()
+                await asyncio.to_thread(process.join, _GRACE_S)
+        if pipe is not None:
+            pipe.close()
+
+
+def _exchange(pipe: Connection, job: UpdateJob) -> Update | UpdateFailed:
+    pipe.send(job)
+    found: Update | UpdateFailed = pipe.recv()
+    return found
+
+
+def _work(pipe: Connection) -> None:
+    """The process: one job after another until the pipe ends."""
+    os.nice(_NICE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the trainer ends this one in its own time
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from models.updating import update  # torch, seconds: only here
+
+    while True:
+        try:
+            job: UpdateJob = pipe.recv()
+        except EOFError:
+            return
+        try:
+            found = update(job)
+        except Exception as error:  # one type's failure must not stop the others
+            log.exception("update-failed", extra={"model": job.type.slug})
+            found = UpdateFailed(f"training failed: {type(error).__name__}: {error}; the version before keeps serving")
+        pipe.send(found)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,223 @@
+"""Releases on a real broker: who becomes champion, what a command does, and that it does so once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.topics import ensure_topics
+from models.update import Update, UpdateFailed
+from models.weights import WeightFiles, path_of
+from streams import clients, releases
+from streams.models_topic import ModelsView, ModelView, follow, read_models
+from streams.records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch
+from streams.releases import Releases
+from streams.topics import Topics
+from twin.types import compile_type
+
+pytestmark = pytest.mark.kafka
+
+TANK = compile_type(
+    {"@id": "dtmi:test:Tank;1", "@type": "Interface", "contents": [{"@type": "Telemetry", "name": "level", "schema": "double"}]}
+)
+NAME = TANK.slug
+
+
+class Bench:
+    """Releases over real files and a real topic; the clock counts calls."""
+
+    def __init__(self, given: Releases, view: ModelsView, files: WeightFiles) -> None:
+        self.releases, self.view, self.files = given, view, files
+
+    @property
+    def model(self) -> ModelView:
+        return self.view.models[NAME]
+
+    def trained(self, number: int, *, promote: bool = True, why: str = "") -> Update:
+        """A version whose file is there; releasing does not look into it."""
+        version = f"{number:04d}-aa"
+        path = self.files.path(NAME, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(version.encode())
+        sha256 = hashlib.sha256(version.encode()).hexdigest()
+        return Update(version, path.as_uri(), sha256, TANK.contract, None, promote, why or f"reason {number}", {"loss": 1.0})
+
+    async def promoted(self, *numbers: int) -> None:
+        for number in numbers:
+            alias = self.view.alias(NAME)
+            assert await self.releases.publish(TANK, self.trained(number), compared_with=alias.champion if alias else None)
+
+    def served(self) -> tuple[str, str | None]:
+        alias = self.view.alias(NAME)
+        assert alias is not None
+        return alias.champion[:4], alias.previous[:4] if alias.previous else None
+
+    def decisions(self) -> dict[str, str]:
+        return {version.version[:4]: version.decision for version in self.model.history()}
+
+    async def order(self, action: str, version: str | None = None, identifier: str = "c1") -> ModelCommand:
+        found = {"command_id": identifier, "name": NAME, "action": action, "version": version, "by": "ada", "time_ns": 1}
+        command = ModelCommand.model_validate(found)
+        await self.releases.write(command)
+        return command
+
+
+@asynccontextmanager
+async def opened(kafka: str, topics: Topics, home: Path) -> AsyncIterator[Bench]:
+    view, caught_up, stop = ModelsView(), asyncio.Event(), asyncio.Event()
+    files = WeightFiles(home)
+    async with clients.producer(kafka, client_id="test") as producer:
+        following = asyncio.create_task(follow(kafka, topics, view, caught_up=caught_up, stop=stop))
+        await asyncio.wait_for(caught_up.wait(), 20)
+        clock = itertools.count(10)
+        try:
+            yield Bench(Releases(producer, topics, view, files, now_ns=lambda: next(clock)), view, files)
+        finally:
+            stop.set()
+            await following
+
+
+@pytest.fixture
+async def topics(kafka: str, topic_prefix: str) -> Topics:
+    topics = Topics(topic_prefix)
+    await ensure_topics(kafka, topics, partitions=1)
+    return topics
+
+
+@pytest.fixture
+async def bench(kafka: str, topics: Topics, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with opened(kafka, topics, tmp_path) as found:
+        yield found
+
+
+async def test_a_version_that_the_gate_lets_through_becomes_champion_and_the_one_before_is_retired(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    assert bench.served() == ("0002", "0001")
+    assert bench.decisions() == {"0002": "champion", "0001": "retired"}
+    assert bench.model.versions["0001-aa"].why == "reason 1 · replaced by 0002-aa"
+    alias = bench.view.alias(NAME)
+    assert alias is not None
+    assert alias.champion_sha256 == hashlib.sha256(b"0002-aa").hexdigest()
+    assert path_of(alias.champion_uri).read_bytes() == b"0002-aa"
+
+
+async def test_a_version_that_the_gate_refuses_changes_nothing_that_serves(bench: Bench) -> None:
+    await bench.promoted(1)
+    assert not await bench.releases.publish(
+        TANK, bench.trained(2, promote=False, why="loss is 3, champion's 1"), compared_with="0001-aa"
+    )
+    await bench.releases.publish_failure(TANK, UpdateFailed("loss is not finite"))
+    assert bench.served() == ("0001", None)
+    assert bench.decisions() == {"0003": "refused", "0002": "refused", "0001": "champion"}
+    assert bench.model.versions["0003-failed"].why == "loss is not finite"
+
+
+async def test_a_version_compared_with_what_no_longer_serves_is_refused(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    assert not await bench.releases.publish(TANK, bench.trained(3), compared_with="0001-aa")
+    assert bench.served() == ("0002", "0001")
+    assert bench.model.versions["0003-aa"].why.startswith("champion became 0002-aa while this was compared with 0001-aa")
+
+
+async def test_promote_and_roll_back_by_hand(bench: Bench) -> None:
+    await bench.promoted(1, 2, 3)
+    await bench.releases.carry_out(await bench.order("promote", "0001-aa"))
+    assert bench.served() == ("0001", "0003")
+    assert bench.decisions() == {"0003": "retired", "0002": "retired", "0001": "champion"}
+    await bench.releases.carry_out(await bench.order("rollback", identifier="c2"))
+    assert bench.served() == ("0003", "0002"), "the version that was rolled back is not what the next roll back goes to"
+    assert bench.decisions() == {"0003": "champion", "0002": "retired", "0001": "rolled-back"}
+    await bench.releases.carry_out(await bench.order("rollback", identifier="c3"))
+    assert bench.served() == ("0002", None)
+    assert bench.view.pending() == []
+
+
+async def test_a_command_delivered_again_after_a_crash_is_carried_out_once(bench: Bench, kafka: str, topics: Topics) -> None:
+    await bench.promoted(1, 2, 3)
+    command = await bench.order("rollback")
+    await bench.releases.carry_out(command)
+    assert bench.served() == ("0002", "0001")
+    await bench.releases.write(command)  # as if the crash had come between the alias and the removal of the command
+    assert bench.view.pending() == [], "the alias carries the command's id"
+    assert (await read_models(kafka, topics)).pending() == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "hash", "unknown", "failed"])
+async def test_a_promotion_that_cannot_be_is_refused_with_the_reason_and_the_champion_stays(bench: Bench, damage: str) -> None:
+    await bench.promoted(1, 2)
+    await bench.releases.publish_failure(TANK, UpdateFailed("loss is not finite"))
+    wanted = {"missing": "0001-aa", "hash": "0001-aa", "unknown": "0009-zz", "failed": "0003-failed"}[damage]
+    path = bench.files.path(NAME, "0001-aa")
+    if damage == "missing":
+        path.unlink()
+    elif damage == "hash":
+        path.write_bytes(b"0001-a")
+    await bench.releases.carry_out(await bench.order("promote", wanted))
+    assert bench.served() == ("0002", "0001")
+    refusal = bench.model.refusals[wanted]
+    assert refusal.reason.startswith(f"promote by ada refused: {'hash' if damage == 'hash' else 'missing'}: ")
+    assert refusal.serving == "0002-aa"
+    assert bench.view.pending() == []
+
+
+async def test_a_champion_that_a_processor_refuses_is_rolled_back(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    await bench.releases.write(Refusal(name=NAME, version="0002-aa", serving="0001-aa", reason="non-finite: NaN", time_ns=5))
+    await bench.releases.undo_refused(NAME)
+    assert bench.served() == ("0002", "0001"), "a refusal from before it became champion says nothing of today"
+    await bench.releases.write(Refusal(name=NAME, version="0002-aa", serving="0001-aa", reason="non-finite: NaN", time_ns=99))
+    await bench.releases.undo_refused(NAME)
+    assert bench.served() == ("0001", None)
+    assert bench.decisions() == {"0002": "rolled-back", "0001": "champion"}
+    await bench.releases.undo_refused(NAME)
+    assert bench.served() == ("0001", None)
+
+
+async def test_an_alias_that_someone_else_wrote_for_bad_weights_is_rolled_back_too(bench: Bench) -> None:
+    await bench.promoted(1)
+    bad = ModelAlias(name=NAME, type=TANK.id, champion="bad", champion_sha256="0", champion_uri="file:///no", since_ns=50)
+    await bench.releases.write(bad)
+    await bench.releases.write(Refusal(name=NAME, version="bad", serving="0001-aa", reason="missing: no such file", time_ns=60))
+    await bench.releases.undo_refused(NAME)
+    assert bench.served()[0] == "0001"
+
+
+async def test_numbers_go_on_after_what_was_announced_and_what_lies_there(bench: Bench) -> None:
+    assert bench.releases.next_number(NAME) == 1
+    await bench.promoted(1)
+    await bench.releases.publish_failure(TANK, UpdateFailed("no"))
+    assert bench.releases.next_number(NAME) == 3
+    bench.trained(7)  # its announcement was lost with the broker's log
+    assert bench.releases.next_number(NAME) == 8
+
+
+async def test_old_files_and_records_go_but_not_those_that_a_stretch_of_the_log_was_scored_by(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "KEEP_FILES", 2)
+    monkeypatch.setattr(releases, "KEEP_VERSIONS", 3)
+    await bench.promoted(1)
+    switch = Switch(offset=0, version="0001-aa", sha256="s", uri="file:///1")
+    await bench.releases.write(Serving(name=NAME, partition=0, epoch=1, switches=[switch], time_ns=1))
+    await bench.promoted(2, 3, 4, 5, 6)
+    assert bench.files.versions(NAME) == ["0001-aa", "0005-aa", "0006-aa"]
+    assert sorted(bench.model.versions) == ["0001-aa", "0004-aa", "0005-aa", "0006-aa"]
+
+
+async def test_a_decision_survives_that_its_run_is_noted_later(bench: Bench, kafka: str, topics: Topics) -> None:
+    await bench.promoted(1, 2)
+    await asyncio.gather(
+        bench.releases.set_run(NAME, "0001-aa", "run-1"), bench.promoted(3), bench.releases.set_run(NAME, "0002-aa", "run-2")
+    )
+    found: dict[str, ModelVersion] = (await read_models(kafka, topics)).models[NAME].versions
+    assert {key[:4]: (one.decision, one.run_id) for key, one in found.items()} == {
+        "0001": ("retired", "run-1"),
+        "0002": ("retired", "run-2"),
+        "0003": ("champion", None),
+    }

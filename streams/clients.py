@@ -50,8 +50,8 @@ async def read_to_end(bootstrap: str, topic: str, *, client_id: str = "livetwin-
     A compacted topic may still hold several records of a key: the last one counts.
     """
     reader = consumer(bootstrap, topic, client_id=client_id)  # without a group: every partition is its own
-    await reader.start()  # raises UnknownTopicOrPartitionError after the request timeout
     try:
+        await reader.start()  # raises UnknownTopicOrPartitionError after the request timeout
         partitions: list[TopicPartition] = sorted(reader.assignment())
         end: dict[TopicPartition, int] = await reader.end_offsets(partitions)
         found: dict[TopicPartition, list[ConsumerRecord]] = {partition: [] for partition in partitions}

@@ -11,14 +11,27 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from streams.clients import MAX_RECORD_BYTES
 from streams.topics import Topics
 
+SMALL_RECORD_BYTES = 900 * 1024  # fits a topic that has the broker's default limit
 _MOST_KEY_BYTES = 64 * 1024
 _MOST_MESSAGE_BYTES = 4 * 1024
 
 
-async def send(producer: AIOKafkaProducer, topics: Topics, *, record: ConsumerRecord, reason: str, message: str) -> None:
+async def send(
+    producer: AIOKafkaProducer,
+    topics: Topics,
+    *,
+    record: ConsumerRecord,
+    reason: str,
+    message: str,
+    most_bytes: int = MAX_RECORD_BYTES,
+) -> None:
     """Keep one refused record; returns when the broker has acknowledged it, so that its offset may be committed.
 
     For many at once use `asyncio.gather`: the records share batches.
+
+    Raises:
+        MessageSizeTooLargeError: the topic's limit is below what `livetwin` creates it with. An idempotent producer can't go on
+            in that partition then: start another, and send with `most_bytes=SMALL_RECORD_BYTES`.
     """
     key: bytes | None = record.key
     value: bytes | None = record.value
@@ -32,7 +45,7 @@ async def send(producer: AIOKafkaProducer, topics: Topics, *, record: ConsumerRe
     ]
     if key is not None:
         key = key[:_MOST_KEY_BYTES]
-    room = MAX_RECORD_BYTES - len(key or b"") - _MOST_MESSAGE_BYTES - 1024
+    room = most_bytes - len(key or b"") - _MOST_MESSAGE_BYTES - 1024
     if value is not None and len(value) > room:
         headers.append(("truncated", str(len(value)).encode()))
         value = value[:room]

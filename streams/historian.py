@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError
 
 from streams import clients, dead_letter
 from streams.historian_records import Batch, Item, RecordRefused
@@ -74,6 +74,7 @@ class Historian:
         self._limits_every_s = limits_every_s
         self._limits_due = time.monotonic() + limits_every_s
         self._measure_due = 0.0
+        self._letter_bytes = clients.MAX_RECORD_BYTES
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sink until `stop` is set. A broker that is away is waited for; a bug is raised."""
@@ -216,13 +217,18 @@ class Historian:
     async def _send_refused(self, producer: AIOKafkaProducer, batch: Batch) -> None:
         for _, refusal in batch.refused:
             log.warning("record-refused reason=%s %s", refusal.reason, refusal)
-        self.stats.records_refused += len(batch.refused)
-        await asyncio.gather(
-            *(
-                dead_letter.send(producer, self._topics, record=record, reason=refusal.reason, message=str(refusal))
-                for record, refusal in batch.refused
+        letters = [
+            dead_letter.send(
+                producer, self._topics, record=record, reason=refusal.reason, message=str(refusal), most_bytes=self._letter_bytes
             )
-        )
+            for record, refusal in batch.refused
+        ]
+        try:
+            await asyncio.gather(*letters)
+        except MessageSizeTooLargeError:  # a new session reads them again and sends them cut
+            self._letter_bytes = dead_letter.SMALL_RECORD_BYTES
+            raise
+        self.stats.records_refused += len(batch.refused)
 
     async def _commit(self, consumer: AIOKafkaConsumer, batch: Batch) -> None:
         own = consumer.assignment()

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
 
@@ -19,8 +18,6 @@ from streams.history import HistoryBlock
 from streams.records import Alert, Serving
 from streams.topics import Topics
 from twin.errors import LivetwinError
-
-_DAMAGED = (pa.ArrowException, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 Item = HistoryBlock | Alert | Serving
 
@@ -54,7 +51,7 @@ def decode(record: ConsumerRecord, topics: Topics, *, log: str) -> Item | None:
 def _block(record: ConsumerRecord, where: str, log: str) -> HistoryBlock:
     try:
         block = HistoryBlock.from_bytes(record.value)
-    except _DAMAGED as error:
+    except Exception as error:  # Arrow says of damaged bytes what it likes: ArrowInvalid, OSError, KeyError, …
         what = f"{type(error).__name__}: {error}"
         raise RecordRefused("malformed", f"{where}: {what}; expected an Arrow stream of closed steps; not kept") from error
     if len(set(block.channels)) != len(block.channels) or not block.channels:

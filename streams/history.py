@@ -79,7 +79,7 @@ class HistoryBlock:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> HistoryBlock:
-        """Raises pyarrow.ArrowInvalid or KeyError when the payload is not a history block."""
+        """Raises pyarrow.ArrowException, OSError, LookupError, ValueError or TypeError when it is no history block."""
         table = pa.ipc.open_stream(payload).read_all().combine_chunks()
         table.validate(full=True)  # a damaged index would be read out of bounds below
         metadata = table.schema.metadata

@@ -1,0 +1,72 @@
+"""The shared Kafka clients and dead letters, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+import pytest
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams import clients, dead_letter
+from streams.topics import Topics
+
+pytestmark = pytest.mark.kafka
+
+
+async def create(bootstrap: str, name: str, partitions: int, config: Mapping[str, str] | None = None) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {}))])
+    finally:
+        await admin.close()
+    return name
+
+
+async def test_reading_to_the_end_gives_every_record_of_every_partition_in_order(kafka: str, topic_prefix: str) -> None:
+    topic = await create(kafka, topic_prefix + "many", 3)
+    assert await clients.read_to_end(kafka, topic) == []
+    async with clients.producer(kafka, client_id="test") as producer:
+        await asyncio.gather(*[await producer.send(topic, b"%d" % n, partition=2 * (n % 2)) for n in range(500)])
+    found = [(record.partition, int(record.value)) for record in await clients.read_to_end(kafka, topic)]
+    assert found == [(0, n) for n in range(0, 500, 2)] + [(2, n) for n in range(1, 500, 2)]
+
+
+async def test_reading_to_the_end_passes_over_aborted_records_and_markers_at_the_tail(kafka: str, topic_prefix: str) -> None:
+    topic = await create(kafka, topic_prefix + "gaps", 1)
+    async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic_prefix + "t") as producer:
+        async with producer.transaction():
+            await producer.send(topic, b"kept")
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"aborted")
+        await producer.abort_transaction()
+    assert [record.value for record in await asyncio.wait_for(clients.read_to_end(kafka, topic), 15)] == [b"kept"]
+
+
+@pytest.mark.parametrize("size", [0, 10, 7 * clients.MIB, clients.MAX_MESSAGE_BYTES + 5])
+async def test_a_dead_letter_keeps_key_and_bytes_and_says_why_and_where_from(kafka: str, topic_prefix: str, size: int) -> None:
+    topics = Topics(topic_prefix)
+    spec = next(spec for spec in topics.specs(1) if spec.name == topics.dead_letter)
+    await create(kafka, topics.dead_letter, 1, spec.config)
+    value = os.urandom(size)
+    refused = ConsumerRecord("some.topic", 3, 42, 1700000000000, 0, b"p1", value, None, 2, size, ())
+    async with clients.producer(kafka, client_id="test") as producer:
+        await dead_letter.send(producer, topics, record=refused, reason="malformed", message="found ×, expected JSON")
+    (letter,) = await clients.read_to_end(kafka, topics.dead_letter)
+    headers = {name: text.decode() for name, text in letter.headers}
+    cut = headers.pop("truncated", None)
+    assert headers == {
+        "reason": "malformed",
+        "message": "found ×, expected JSON",
+        "topic": "some.topic",
+        "partition": "3",
+        "offset": "42",
+        "timestamp": "1700000000000",
+    }
+    assert letter.key == b"p1"
+    assert cut == (str(size) if size > clients.MAX_MESSAGE_BYTES else None)
+    assert letter.value == value[: len(letter.value)]
+    assert len(letter.value) == size or size > clients.MAX_MESSAGE_BYTES > len(letter.value) > 8_000_000

@@ -48,19 +48,20 @@ async def run_file(
     bootstrap: str,
     topics: Topics,
     path: Path,
-    speed: float,
-    asset_column: str | None,
-    time_column: str | None,
+    speed: float | None = None,
+    asset_column: str | None = None,
+    time_column: str | None = None,
     stop: asyncio.Event,
     console: Console | None = None,
 ) -> FileReport:
-    """Feed one file. `speed` is event seconds a wall second; 0: as fast as it goes.
+    """Feed one file. `speed` is event seconds a wall second; 0 or None: as fast as it goes.
 
     Raises:
         FileRefused: the file can't be fed; nothing was sent.
         KafkaError: the broker can't be reached or refuses; feeding the file again is safe, the same readings count once.
     """
-    if speed < 0:
+    speed = speed or 0.0
+    if not 0 <= speed < float("inf"):
         raise FileRefused(f"speed is {speed}, expected 0 (as fast as it goes) or event seconds a second; nothing was sent")
     console = console or Console(stderr=True)
     source = await asyncio.to_thread(read_table, path)

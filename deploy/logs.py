@@ -15,7 +15,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # what these say at INFO is of their own workings
 _QUIET = (
     "aiokafka",
@@ -24,7 +24,7 @@ _QUIET = (
     "mode",
     "alembic",
     "mlflow",
-    "uvicorn.access",
+    "uvicorn",
     "httpx",
     "httpcore",
     "nicegui",

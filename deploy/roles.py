@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from deploy.kafka_probe import answers_metadata
 from deploy.logs import set_up_logs
@@ -120,7 +121,16 @@ def run_role(name: str, role: Role, *, needs_broker: bool = True) -> None:
         raise  # one line, by `main`
     except Exception:
         log.exception("role-failed")
-        sys.exit(1)
+        _leave(1)
+    _leave(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End at once: all is closed, and taking torch's modules apart would need seconds."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 # ── one function a role ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,6 +241,7 @@ def run_alerting() -> None:
         return
     log.info("role-started", extra={"broker": kafka["bootstrap"]})
     main(**kafka, home=home_of(read(HomeSettings)))
+    _leave(0)
 
 
 def _await_broker_blocking(bootstrap: str) -> bool:

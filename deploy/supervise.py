@@ -25,6 +25,7 @@ import deploy
 from deploy.guard import Guarded
 from deploy.kafka import EmbeddedKafka
 from deploy.kafka_errors import KafkaUnavailable
+from deploy.kafka_jars import cache_folder
 from deploy.page_watch import await_page, await_twins
 from deploy.role_output import RoleOutput
 from deploy.role_plan import RolePlan
@@ -77,6 +78,9 @@ class System:
         source = str(Path(deploy.__file__).parent.parent)
         paths = [source, *filter(None, [environment.get("PYTHONPATH")])]
         self._environment = {**environment, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        # no bytecode beside the sources, then, but without any a start takes twice as long
+        if self._environment.pop("PYTHONDONTWRITEBYTECODE", None):
+            self._environment.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder().parent.parent / "bytecode"))
         self._board = RolesBoard(home)
         self._supervised: dict[str, Supervised] = {}
         self._kept: list[asyncio.Task[None]] = []

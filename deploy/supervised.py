@@ -50,7 +50,8 @@ def backoff_s(failures: int, jitter: float) -> float:
     >>> backoff_s(1, 0.0), backoff_s(1, 1.0)
     (0.25, 0.75)
     """
-    return float(min(_FIRST_DELAY_S * 2 ** (failures - 1), _LONGEST_DELAY_S)) * (0.5 + jitter)
+    doublings = min(failures - 1, 16)  # enough for the longest; more would overflow one day
+    return float(min(_FIRST_DELAY_S * 2**doublings, _LONGEST_DELAY_S)) * (0.5 + jitter)
 
 
 class Supervised:
@@ -111,7 +112,9 @@ class Supervised:
             await self._run_blocking(child.kill)
         try:
             status: int | None = await self._run_blocking(child.wait)
-            return "not started" if status is None else self._why(status)
+            if status is None:
+                return "not started"
+            return status if self._stopping.is_set() else self._why(status)
         finally:
             self._child = None
 

@@ -128,3 +128,16 @@ def test_a_descriptor_kept_open_is_held_until_the_command_ended(tmp_path: Path) 
         LockFile(tmp_path / "lock")
     guarded.stop(5)
     LockFile(tmp_path / "lock").release()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_the_command_started_and_left_ends_too(tmp_path: Path, killed: bool) -> None:
+    script = f"import subprocess, time; print(subprocess.Popen({_SLEEP!r}).pid, flush=True); time.sleep({60 if killed else 0})"
+    parent, _ = _parent(tmp_path, [sys.executable, "-c", script], 5)
+    assert _soon(lambda: (tmp_path / "output").read_text().endswith("\n"))
+    grandchild = int((tmp_path / "output").read_text())
+    if killed:
+        parent.kill()
+    assert _soon(lambda: _gone(grandchild))
+    parent.kill()
+    parent.wait()

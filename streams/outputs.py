@@ -49,14 +49,14 @@ def _version(scored: Scored, index: int) -> str:
     return served.version if served is not None else ""
 
 
-def states(scored: Scored, assets: list[str], conditions: Conditions) -> Iterator[TwinState]:
-    """The state after the last step of each twin."""
+def states(scored: Scored, keep: NDArray[np.bool_], assets: list[str], conditions: Conditions) -> Iterator[TwinState]:
+    """The state after the last step of each twin, where that step is one of `keep`."""
     closed = scored.closed
     last = np.ones(len(closed), np.bool_)
     order = np.lexsort((closed.step, closed.row))
     last[order[:-1]] = closed.row[order[1:]] != closed.row[order[:-1]]
     names = closed.type.channel_names
-    at = np.flatnonzero(last)
+    at = np.flatnonzero(last & keep)
     if not len(at):
         return
     times = closed.time_ns

@@ -112,7 +112,7 @@ class Partitions:
             out.records.append(
                 (topics.history, block.partition, str(block.partition).encode(), block.to_bytes(), headers[block.partition])
             )
-        for state in outputs.states(scored, assets, scorer.conditions):
+        for state in outputs.states(scored, loud, assets, scorer.conditions):
             out.records.append((topics.state, state.partition, state.asset.encode(), state.to_bytes(), headers[state.partition]))
         for transition in scored.transitions:
             if loud[transition.index]:

@@ -55,10 +55,11 @@ async def run_processor(
     batch_wait_ms: int = 50,
     checkpoint_every_s: float = 30.0,
     group: str = "livetwin-processor",
+    session_timeout_ms: int = 10_000,
     stop: asyncio.Event,
     stats: ProcessorStats | None = None,
 ) -> None:
-    """Run until `stop`. A broker that goes away is waited for: the loop starts anew from what is committed."""
+    """Run until `stop`. A process that died is noticed after `session_timeout_ms`; a broker that goes away is waited for: the loop starts anew from what is committed."""
     wait = RETRY_S[0]
     while not stop.is_set():
         processor = Processor(
@@ -68,6 +69,7 @@ async def run_processor(
             batch_wait_ms=batch_wait_ms,
             checkpoint_every_s=checkpoint_every_s,
             group=group,
+            session_timeout_ms=session_timeout_ms,
             stats=stats or ProcessorStats(),
         )
         try:
@@ -93,6 +95,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         batch_wait_ms: int,
         checkpoint_every_s: float,
         group: str,
+        session_timeout_ms: int,
         stats: ProcessorStats,
     ) -> None:
         self._bootstrap = bootstrap
@@ -105,8 +108,8 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             bootstrap,
             group=group,
             client_id="livetwin-processor",
-            session_timeout_ms=15_000,
-            heartbeat_interval_ms=2_000,
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=session_timeout_ms // 4,
             max_poll_records=batch_max_records,
         )
         self._producer: AIOKafkaProducer = clients.producer(bootstrap, client_id="livetwin-processor", linger_ms=0)

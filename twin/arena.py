@@ -215,6 +215,18 @@ class Arena:
         closed = list(self._rounds(batch, position, step, log, target))
         return FoldResult(closed, late, ahead, counts)
 
+    def close_all(self) -> list[ClosedSteps]:
+        """Close every step that holds data, as if time had moved on: the end of a file, never of a stream."""
+        rows = np.array([row for row in self.row_of.values() if self.max_time[row] != NOTHING], np.int64)
+        rows.sort()
+        if not len(rows):
+            return []
+        later = self.max_time[rows] + self.type.lateness_ns + self.type.period_ns
+        log = LogOrder(rows, self.next_offset[rows] - 1, later, self.max_time, self.open_from)
+        none = np.empty(0, np.int64)
+        empty = ReadingBatch(none, none, none, none.astype(np.float64), none, none)
+        return list(self._rounds(empty, none, none, log, self._advance_watermarks(log, none, none)))
+
     def open_from(self, time_ns: Ints) -> Ints:
         """First step that is still open when `time_ns` is the twin's latest event time."""
         known = time_ns != NOTHING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -51,10 +52,15 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _start(open_until_the_end: ExitStack, home: Path) -> str:
     if _docker_answers():
-        from testcontainers.kafka import KafkaContainer  # type: ignore[import-untyped]
+        from testcontainers.community.kafka import KafkaContainer
 
-        container = open_until_the_end.enter_context(KafkaContainer("confluentinc/cp-kafka:7.9.0").with_kraft())
-        return str(container.get_bootstrap_server())
+        container = (
+            KafkaContainer("confluentinc/cp-kafka:7.9.0").with_kraft().with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
+        )
+        try:
+            return str(open_until_the_end.enter_context(container).get_bootstrap_server())
+        except Exception as error:  # noqa: BLE001  an engine without that image or the network to fetch it
+            sys.stderr.write(f"kafka: Docker did not start a broker ({error}); the embedded one is used\n")
     return open_until_the_end.enter_context(EmbeddedKafka(home, port=0)).bootstrap
 
 

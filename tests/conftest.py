@@ -54,10 +54,9 @@ def _start(open_until_the_end: ExitStack, home: Path) -> str:
     if _docker_answers():
         from testcontainers.community.kafka import KafkaContainer
 
-        container = (
-            KafkaContainer("confluentinc/cp-kafka:7.9.0").with_kraft().with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
-        )
         try:
+            container = KafkaContainer("confluentinc/cp-kafka:7.9.0").with_kraft()
+            container.with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
             return str(open_until_the_end.enter_context(container).get_bootstrap_server())
         except Exception as error:  # noqa: BLE001  an engine without that image or the network to fetch it
             sys.stderr.write(f"kafka: Docker did not start a broker ({error}); the embedded one is used\n")

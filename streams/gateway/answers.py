@@ -1,0 +1,251 @@
+"""The shapes that HTTP and SSE answer with. Field names are stable; more may be added.
+
+In:   records of the topics, views.
+Out:  pydantic models (for OpenAPI) filled as plain dictionaries (for speed).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from streams.gateway.times import rfc3339, rfc3339_or_none
+from streams.gateway.views import LiveViews
+from streams.models_topic import ModelView
+from streams.records import Alert, Severity, TwinState
+
+
+class TwinAnswer(BaseModel):
+    """One twin as of its last closed step."""
+
+    id: str
+    type: str = Field(description="DTMI of its type")
+    name: str = Field(description="name for people")
+    time: str | None = Field(description="end of the last closed step, event time; null while nothing has arrived")
+    values: dict[str, float | None]
+    expected: dict[str, float | None] = Field(description="what the model expected; empty while learning")
+    quality: dict[str, str]
+    health: str | None = Field(description="learning | ok | warning | alarm | silent; null while nothing has arrived")
+    risk: float | None = Field(description="0..1; at 0.5 and above an alert is near or raised")
+    model_version: str | None
+    partition: int | None
+    offset: int | None
+
+
+class TwinDetail(TwinAnswer):
+    units: dict[str, str]
+    properties: dict[str, str | float | bool]
+    relationships: list[dict[str, str]] = Field(description="edges that leave this twin: name, target")
+    neighbours: list[str]
+    alerts: list[str] = Field(description="ids of its active alerts")
+
+
+class TwinList(BaseModel):
+    twins: list[TwinAnswer]
+    next: str | None = Field(description="pass as `after` for the next page; null: this is the last")
+
+
+class EvidenceChannel(BaseModel):
+    name: str
+    seen: float | None
+    expected: float | None
+    spread: float | None
+    contribution: float
+    unit: str | None
+
+
+class EvidenceAnswer(BaseModel):
+    channels: list[EvidenceChannel]
+    model_version: str | None
+    weights_sha256: str | None
+    partition: int
+    first_offset: int
+    last_offset: int
+
+
+class CommentAnswer(BaseModel):
+    time: str
+    by: str
+    text: str
+
+
+class AlertAnswer(BaseModel):
+    id: str
+    revision: int
+    asset: str
+    type: str
+    condition: str
+    severity: Severity
+    state: str = Field(description="active | cleared")
+    acknowledged: bool
+    acknowledged_by: str | None
+    shelved_until: str | None
+    false_alarm: bool
+    onset: str
+    updated: str
+    cleared: str | None
+    risk: float
+    comments: list[CommentAnswer]
+    evidence: EvidenceAnswer
+
+
+class AlertList(BaseModel):
+    alerts: list[AlertAnswer]
+    next: str | None
+
+
+class VersionAnswer(BaseModel):
+    version: str
+    sha256: str
+    base: str | None
+    decision: str
+    why: str
+    time: str
+    figures: dict[str, float]
+    run_id: str | None
+
+
+class ChampionAnswer(BaseModel):
+    version: str
+    sha256: str
+    since: str
+    previous: str | None
+    figures: dict[str, float]
+
+
+class ChallengerAnswer(BaseModel):
+    version: str
+    sha256: str | None
+
+
+class ServingAnswer(BaseModel):
+    partition: int
+    epoch: int
+    version: str | None
+    sha256: str | None
+    from_offset: int | None
+    time: str
+
+
+class RefusalAnswer(BaseModel):
+    version: str
+    serving: str | None
+    reason: str
+    time: str
+
+
+class ModelAnswer(BaseModel):
+    name: str
+    type: str | None
+    champion: ChampionAnswer | None
+    challenger: ChallengerAnswer | None
+    history: list[VersionAnswer]
+    refusals: list[RefusalAnswer]
+    serving: list[ServingAnswer]
+    pending: list[str] = Field(description="commands that nobody has carried out yet")
+
+
+class ModelList(BaseModel):
+    models: list[ModelAnswer]
+    next: str | None
+
+
+def twin_answer(state: TwinState, views: LiveViews) -> dict[str, Any]:
+    return {
+        "id": state.asset,
+        "type": state.type,
+        "name": views.display_name(state.asset),
+        "time": rfc3339(state.time_ns),
+        "values": state.values,
+        "expected": state.expected,
+        "quality": state.quality,
+        "health": state.health,
+        "risk": state.risk,
+        "model_version": state.model_version,
+        "partition": state.partition,
+        "offset": state.offset,
+    }
+
+
+def waiting_twin_answer(asset: str, dtmi: str, views: LiveViews) -> dict[str, Any]:
+    """A twin that is declared, of which nothing has arrived yet."""
+    unknown: dict[str, Any] = dict.fromkeys(("time", "health", "risk", "model_version", "partition", "offset"))
+    return {"id": asset, "type": dtmi, "name": views.display_name(asset), "values": {}, "expected": {}, "quality": {}, **unknown}
+
+
+def alert_answer(alert: Alert) -> dict[str, Any]:
+    evidence = alert.evidence
+    return {
+        **alert.model_dump(
+            include={
+                "id",
+                "revision",
+                "asset",
+                "type",
+                "condition",
+                "severity",
+                "state",
+                "acknowledged",
+                "acknowledged_by",
+                "false_alarm",
+                "risk",
+            }
+        ),
+        "shelved_until": rfc3339_or_none(alert.shelved_until_ns),
+        "onset": rfc3339(alert.onset_ns),
+        "updated": rfc3339(alert.updated_ns),
+        "cleared": rfc3339_or_none(alert.cleared_ns),
+        "comments": [{"time": rfc3339(one.time_ns), "by": one.by, "text": one.text} for one in alert.comments],
+        "evidence": evidence.model_dump(),
+    }
+
+
+def model_answer(model: ModelView) -> dict[str, Any]:
+    alias = model.alias
+    champion = model.champion
+    return {
+        "name": model.name,
+        "type": model.type,
+        "champion": None
+        if alias is None
+        else {
+            "version": alias.champion,
+            "sha256": alias.champion_sha256,
+            "since": rfc3339(alias.since_ns),
+            "previous": alias.previous,
+            "figures": champion.figures if champion is not None else {},
+        },
+        "challenger": None
+        if alias is None or alias.challenger is None
+        else {"version": alias.challenger, "sha256": model.challenger.sha256 if model.challenger is not None else None},
+        "history": [
+            {
+                "version": one.version,
+                "sha256": one.sha256,
+                "base": one.base,
+                "decision": one.decision,
+                "why": one.why,
+                "time": rfc3339(one.time_ns),
+                "figures": one.figures,
+                "run_id": one.run_id,
+            }
+            for one in model.history()
+        ],
+        "refusals": [
+            {"version": one.version, "serving": one.serving, "reason": one.reason, "time": rfc3339(one.time_ns)}
+            for one in sorted(model.refusals.values(), key=lambda refusal: refusal.time_ns, reverse=True)
+        ],
+        "serving": [
+            {
+                "partition": partition,
+                "epoch": one.epoch,
+                "version": one.switches[-1].version if one.switches else None,
+                "sha256": one.switches[-1].sha256 if one.switches else None,
+                "from_offset": one.switches[-1].offset if one.switches else None,
+                "time": rfc3339(one.time_ns),
+            }
+            for partition, one in sorted(model.serving.items())
+        ],
+        "pending": [command.action for command in model.pending()],
+    }

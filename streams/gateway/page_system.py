@@ -1,0 +1,159 @@
+"""The system itself: roles, broker, historian, refused records, how to feed and to read it by script."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import Request
+from nicegui import ui
+
+from streams.gateway.api_system import overview
+from streams.gateway.gateway import Gateway
+from streams.gateway.page_html import Content, Html, chip, code, esc, small, table, tile, two_lines
+from streams.gateway.page_shell import explain, markup, panel, set_content, shell
+from streams.gateway.page_words import HEALTH, OTHER, Tone
+
+_ROLE_TONES: Final = {
+    "running": Tone("calm", "●", "Running", "", ""),
+    "backoff": Tone("critical", "◆", "Restarting", "", ""),
+    "stopped": Tone("silent", "○", "Stopped", "", ""),
+}
+_ROLE_WORDS: Final = {
+    "kafka": "the log that everything meets on",
+    "processor": "folds telemetry into twins, scores them, raises signals",
+    "trainer": "fine-tunes the models and decides which version serves",
+    "alerting": "turns signals into alerts",
+    "gateway": "this page, HTTP and, with DuckDB, the historian",
+    "historian": "writes closed steps into the store",
+    "feed": "the demo feed",
+}
+_GOOD, _WATCH, _BAD = HEALTH["ok"], HEALTH["warning"], HEALTH["alarm"]
+_MUCH_LAG: Final = 10_000  # records
+
+
+def build(gateway: Gateway, request: Request) -> None:
+    with shell(gateway, request, active="system", title="System", subtitle="Is everything running, and how to reach it"):
+        explain(
+            "What these parts do",
+            "Readings go through Kafka to a <b>processor</b>, which keeps the twins and scores them. The <b>trainer</b> "
+            "teaches the "
+            "models, <b>alerting</b> keeps the alerts, the <b>historian</b> writes history. A role that crashes is started "
+            "again by "
+            "itself and goes on where it was.",
+            "A record that can't be used is never dropped silently: it goes to <b>dead-letter</b> with the reason, and is "
+            "listed below.",
+        )
+        SystemPage(gateway).build(str(request.base_url).rstrip("/"))
+
+
+class SystemPage:
+    """Panels that are filled every two seconds."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def build(self, address: str) -> None:
+        with ui.element("div").classes("lt-stack"):
+            self._tiles = markup("", classes="lt-tiles wide")
+            with panel("Roles"):
+                self._roles = markup("")
+            with panel("Refused records") as controls:
+                with controls:
+                    markup(code(self._gateway.topics.dead_letter, "lt-muted"), tag="span")
+                self._dead = markup("")
+            with panel("Feed it and read it by script"), ui.element("div").classes("lt-body lt-stack"):
+                markup(_scripts(address, self._gateway.topics.prefix))
+        ui.timer(0.05, self._tick, once=True)
+        ui.timer(2.0, self._tick)
+
+    async def _tick(self) -> None:
+        found = await overview(self._gateway)
+        set_content(self._tiles, _tiles(found))
+        set_content(self._roles, _roles(found["roles"]))
+        set_content(self._dead, _dead_letters(found["dead_letters"]["newest"]))
+
+
+def _tiles(found: dict[str, Any]) -> str:
+    broker, views, historian, size = found["broker"], found["views"], found["historian"], found["store_size_bytes"]
+    refused = found["dead_letters"]["count"]
+    entries: list[tuple[str, str, str, Tone]] = [
+        ("Kafka", "answers" if broker["reachable"] else "away", broker["address"], _GOOD if broker["reachable"] else _BAD),
+        (
+            "Live views",
+            "up to date" if views["caught_up"] else "catching up",
+            f"{views['records']:,} records read",
+            _GOOD if views["caught_up"] else _WATCH,
+        ),
+    ]
+    if historian is None:
+        entries.append(("Historian", "elsewhere", "runs as its own role", OTHER))
+    else:
+        lag = sum(historian["lag"].values())
+        waiting = historian["waiting_for"]
+        told = f"waits: {waiting}" if waiting else f"{historian['rows_written']:,} rows written"
+        entries.append(("Historian lag", f"{lag:,} records", told, _WATCH if waiting or lag > _MUCH_LAG else _GOOD))
+    store = f"{size / 2**20:,.1f} MiB" if size is not None else "away"
+    entries.append(("Store", store, "history of twins and alerts", _GOOD if size is not None else _BAD))
+    entries.append(("Refused records", f"{refused:,}", "kept in dead-letter", _WATCH if refused else _GOOD))
+    return "".join(tile(name, value, told, tone=tone, mark=True, small=True) for name, value, told, tone in entries)
+
+
+def _roles(roles: dict[str, dict[str, Any]]) -> str:
+    known = {name: role for name, role in roles.items() if isinstance(role, dict)}
+    if not known:
+        words = "Nobody supervises roles on this machine: they were started one by one, or elsewhere."
+        return f'<div class="lt-body">{small(words)}</div>'
+    rows = [_role(name, role) for name, role in known.items()]
+    return table(("Role", "State", "Since", "Restarts", "Last exit", "Process"), rows, right=(3, 5), hide_on_phone=(2, 4, 5))
+
+
+def _role(name: str, role: dict[str, Any]) -> tuple[Content, ...]:
+    words = next((text for kind, text in _ROLE_WORDS.items() if name.startswith(kind)), "")
+    last = role.get("last_exit")
+    return (
+        two_lines(Html(f"<b>{esc(name)}</b>"), words),
+        Html(chip(_ROLE_TONES.get(str(role.get("state")), OTHER))),
+        str(role.get("since") or "–")[:19].replace("T", " "),
+        str(role.get("restarts", 0)),
+        "–" if last is None else str(last),
+        str(role.get("pid") or "–"),
+    )
+
+
+def _dead_letters(newest: list[dict[str, Any]]) -> str:
+    if not newest:
+        return f'<div class="lt-body">{small("None: everything that came could be used.")}</div>'
+    rows = [
+        (
+            one["time"][:19].replace("T", " "),
+            one["key"][:60],
+            Html(code(one["reason"])),
+            Html(f'<div class="lt-why lt-small">{esc(one["message"][:300])}</div>'),
+            f"{one['topic']} {one['partition']}:{one['offset']}",
+        )
+        for one in newest[:15]
+    ]
+    return table(("Arrived", "Key", "Reason", "Message", "From"), rows, hide_on_phone=(0, 4))
+
+
+def _scripts(address: str, prefix: str) -> str:
+    reading = '{"asset": "pump-1", "time": "2026-01-01T00:00:00Z", "flow": 1.2}'
+    commands = (
+        f"# a reading over HTTP; the same JSON goes to the topic {prefix}telemetry, keyed by asset\n"
+        f"curl -H \"Content-Type: application/json\" \\\n  -d '{reading}' \\\n  {address}/v1/telemetry\n\n"
+        f"# active alerts; the whole contract is on the topic {prefix}alerts\n"
+        f"curl '{address}/v1/alerts?state=active'\n\n"
+        f"# every change as it happens\ncurl -N {address}/v1/stream"
+    )
+    links = " · ".join(
+        f'<a href="{path}">{name}</a>'
+        for path, name in (
+            ("/openapi.json", "OpenAPI 3.1"),
+            ("/asyncapi.json", "AsyncAPI 3"),
+            ("/metrics", "metrics"),
+            ("/readyz", "readiness"),
+            ("/v1/system", "this page as JSON"),
+        )
+    )
+    more = small(Html(f"Contracts and figures: {links}"))
+    return f'<pre class="lt-code">{esc(commands)}</pre><p style="margin-top:10px">{more}</p>'

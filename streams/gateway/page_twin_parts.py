@@ -1,0 +1,138 @@
+"""What stands around the charts of a twin, as HTML: its health, values against expectations, alerts, what is known of it.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import quote
+
+from streams.gateway.page_html import (
+    Content,
+    Html,
+    alert_href,
+    chip,
+    code,
+    entry,
+    esc,
+    facts,
+    link,
+    risk_bar,
+    row,
+    small,
+    tile,
+    twin_href,
+)
+from streams.gateway.page_words import (
+    HEALTH,
+    HEALTH_MEANING,
+    QUALITY_MEANING,
+    SEVERITY,
+    clock,
+    condition,
+    headline,
+    health_of,
+    number,
+    unit,
+)
+from streams.gateway.views import LiveViews
+from streams.records import Alert, TwinState
+from streams.stores.port import TwinHistory
+
+_ALERTS: Final = 12
+_NEIGHBOURS: Final = 24
+_FAR: Final = 3.0  # spreads
+
+
+def summary(state: TwinState | None) -> str:
+    health = health_of(state)
+    parts = [chip(HEALTH[health], title=HEALTH_MEANING[health]), small(HEALTH_MEANING[health])]
+    if state is not None:
+        parts.append(small(Html(f"risk {risk_bar(state.risk)}")))
+        version = f"model version {code(state.model_version)}" if state.model_version else "no model version yet"
+        parts.append(small(Html(f"{version} · step of {clock(state.time_ns)} UTC"), "lt-muted"))
+    return "".join(parts)
+
+
+def values_now(state: TwinState | None, units: Mapping[str, str], spreads: Mapping[str, float]) -> str:
+    """A tile a channel: what is seen, what was expected, how many spreads apart."""
+    tiles = []
+    for name, value in state.values.items() if state is not None else ():
+        assert state is not None
+        expected, quality = state.expected.get(name), state.quality.get(name, "good")
+        told: Content = "expected –" if expected is None else f"expected {number(expected)}"
+        tone = HEALTH["ok"]
+        spread = spreads.get(name)
+        if expected is not None and value is not None and spread:
+            off = (value - expected) / spread
+            words = f"{told}, {off:+.1f} σ".replace("-", "−")
+            far = abs(off) >= _FAR
+            tone = SEVERITY["major"] if far else tone
+            told = Html(f'<span class="lt-tone high"><span class="lt-g">▲</span> {esc(words)}</span>') if far else words
+        label: Content = name
+        if quality != "good":
+            label = Html(f"{esc(name)} {chip(HEALTH['warning'], quality, title=QUALITY_MEANING.get(quality, ''))}")
+        shown = Html(f"{number(value)} <small>{esc(unit(units.get(name)))}</small>")
+        tiles.append(tile(label, shown, told, tone=tone))
+    return "".join(tiles)
+
+
+def twin_alerts(alerts: Sequence[Alert]) -> str:
+    entries = []
+    for alert in alerts[:_ALERTS]:
+        began = clock(alert.onset_ns, seconds=False)
+        span = f"since {began}" if alert.cleared_ns is None else f"{began} to {clock(alert.cleared_ns, seconds=False)}"
+        span += " · acknowledged" if alert.acknowledged else ""
+        span += " · false alarm" if alert.false_alarm else ""
+        cleared = small("cleared", "lt-muted") if alert.state == "cleared" else ""
+        title = row(chip(SEVERITY[alert.severity]), f"<b>{esc(condition(alert))}</b>", cleared)
+        entries.append(entry(alert_href(alert.id), title, small(headline(alert)), small(span, "lt-muted")))
+    return "".join(entries) or f"<div>{small('None so far.')}</div>"
+
+
+def about(views: LiveViews, asset: str, state: TwinState | None) -> str:
+    declared = views.definitions.fleet.get(asset)
+    dtmi = declared.type if declared is not None else state.type if state is not None else ""
+    rows: list[tuple[str, Content]] = [("Id", Html(code(asset))), ("Type", Html(f"{esc(views.type_name(dtmi))}<br>{code(dtmi)}"))]
+    if declared is not None:
+        rows += [(name, number(value) if isinstance(value, float) else str(value)) for name, value in declared.properties.items()]
+    near = sorted(views.definitions.fleet.neighbours(asset))
+    links = ", ".join(link(twin_href(one), views.display_name(one)) for one in near[:_NEIGHBOURS])
+    more = f" and {len(near) - _NEIGHBOURS} more" if len(near) > _NEIGHBOURS else ""
+    rows.append(("Neighbours", Html(f"{links}{more}") if near else "none declared"))
+    if state is not None:
+        rows.append(("From", f"partition {state.partition}, offset {state.offset:,}"))
+    path = f"/v1/twins/{quote(asset, safe='')}"
+    rows.append(("As JSON", Html(f"{link(path, 'twin')}, {link(f'{path}/history', 'history')}")))
+    return facts(rows)
+
+
+def last_spreads(history: TwinHistory | None) -> dict[str, float]:
+    """What the model expects as its own error, of the newest step that has one."""
+    found: dict[str, float] = {}
+    for series in history.channels if history is not None else ():
+        newest = next((spread for spread in reversed(series.spread) if spread), None)
+        if newest is not None:
+            found[series.channel] = newest
+    return found
+
+
+def _sample(drawing: str, word: str) -> str:
+    return f'<span><svg viewBox="0 0 12 12" aria-hidden="true">{drawing}</svg>{word}</span>'
+
+
+LEGEND: Final = (
+    '<div class="lt-legend">'
+    + _sample('<path d="M0 6h12" stroke="#3d7fe0" stroke-width="2"/>', "seen")
+    + _sample(
+        '<rect y="1" width="12" height="10" fill="#2b8a66" opacity=".25"/><path d="M0 6h12" stroke="#2b8a66" '
+        'stroke-dasharray="2 2"/>',
+        "expected, ± 3 σ",
+    )
+    + _sample('<rect width="12" height="12" fill="#c22f3c" opacity=".3"/>', "alert")
+    + _sample('<path d="M6 0v12" stroke="#7b7fe0" stroke-width="1.6"/>', "another model version took over")
+    + _sample('<path d="M6 1l5 10H1z" fill="#c98a12"/>', "poor quality")
+    + "</div>"
+)

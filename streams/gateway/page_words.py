@@ -1,0 +1,182 @@
+"""Words, tones and numbers as people see them: what health and risk are called, how a value is written.
+
+Pure. Colour never stands alone: every tone has a glyph and a word.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from streams.records import Alert, TwinState
+
+WAITING: Final = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """How one condition looks: a CSS class, a glyph, a word, and colours for charts (light, dark)."""
+
+    css: str
+    glyph: str
+    word: str
+    light: str
+    dark: str
+
+    def colour(self, dark: bool) -> str:
+        return self.dark if dark else self.light
+
+
+HEALTH: Final[dict[str, Tone]] = {
+    "ok": Tone("calm", "●", "OK", "#2b8a66", "#4fc08d"),
+    "learning": Tone("learning", "◐", "Learning", "#5b5fc7", "#9a9df5"),
+    "warning": Tone("watch", "▲", "Warning", "#c98a12", "#e5ac3f"),
+    "alarm": Tone("critical", "◆", "Alarm", "#c22f3c", "#f4707a"),
+    "silent": Tone("silent", "○", "Silent", "#8b94a0", "#6c7686"),
+    WAITING: Tone("silent", "◌", "Waiting", "#c2c8d0", "#3d4654"),
+}
+HEALTH_MEANING: Final[dict[str, str]] = {
+    "ok": "Behaves as its model expects.",
+    "learning": "Its model is still learning what is normal. Until then it raises nothing.",
+    "warning": "Stranger than usual, not yet an alarm.",
+    "alarm": "Clearly not what its model expects; an alert is open.",
+    "silent": "No readings, while others go on.",
+    WAITING: "Declared, but no reading has arrived yet.",
+}
+SEVERITY: Final[dict[str, Tone]] = {
+    "critical": Tone("critical", "◆", "Critical", "#c22f3c", "#f4707a"),
+    "major": Tone("high", "◆", "Major", "#c4501b", "#f08a4b"),
+    "minor": Tone("watch", "▲", "Minor", "#c98a12", "#e5ac3f"),
+    "warning": Tone("watch", "△", "Warning", "#c98a12", "#e5ac3f"),
+    "indeterminate": Tone("silent", "○", "Indeterminate", "#8b94a0", "#6c7686"),
+}
+DECISION: Final[dict[str, Tone]] = {
+    "champion": Tone("calm", "★", "Promoted", "#2b8a66", "#4fc08d"),
+    "refused": Tone("critical", "✕", "Refused", "#c22f3c", "#f4707a"),
+    "challenger": Tone("learning", "◐", "Challenger", "#5b5fc7", "#9a9df5"),
+    "retired": Tone("silent", "○", "Retired", "#8b94a0", "#6c7686"),
+    "rolled-back": Tone("high", "↩", "Rolled back", "#c4501b", "#f08a4b"),
+}
+OTHER: Final = Tone("silent", "○", "Other", "#8b94a0", "#6c7686")
+QUALITY_MEANING: Final[dict[str, str]] = {
+    "good": "good",
+    "out-of-range": "outside what the sensor can say",
+    "stuck": "the sensor repeats itself",
+    "spike": "a jump that no neighbouring reading shares",
+    "gap": "no reading came; the value was filled in",
+    "wrong-unit": "looks like another unit",
+    "missing": "nothing known",
+}
+
+
+def health_of(state: TwinState | None) -> str:
+    return WAITING if state is None else state.health
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A value for reading: four significant digits, no exponent for everyday sizes.
+
+    >>> number(1234.567), number(0.012345), number(None), number(-12.0), number(3.2e9)
+    ('1,235', '0.01234', '–', '−12', '3.2e+09')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits}g}".replace("-", "−")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+
+
+_UNITS: Final = {
+    "ampere": "A",
+    "byte": "B",
+    "bytePerSecond": "B/s",
+    "cubicMetrePerHour": "m³/h",
+    "cubicMetrePerSecond": "m³/s",
+    "degreeCelsius": "°C",
+    "hertz": "Hz",
+    "kilowatt": "kW",
+    "kilowattHour": "kWh",
+    "litrePerSecond": "L/s",
+    "mebibyte": "MiB",
+    "metre": "m",
+    "metrePerSecond": "m/s",
+    "pascal": "Pa",
+    "percent": "%",
+    "revolutionPerMinute": "rpm",
+    "unity": "",
+    "volt": "V",
+    "watt": "W",
+}
+
+
+def unit(name: str | None) -> str:
+    """A DTDL unit, short.
+
+    >>> unit("litrePerSecond"), unit("furlong"), unit(None)
+    ('L/s', 'furlong', '')
+    """
+    return "" if not name else _UNITS.get(name, name)
+
+
+def condition(alert: Alert) -> str:
+    """What an alert is about, in words.
+
+    >>> condition_words("anomaly"), condition_words("limit:level:low"), condition_words("stuck:flow")
+    ('unusual behaviour', 'level below its limit', 'flow sensor stuck')
+    """
+    return condition_words(alert.condition)
+
+
+def condition_words(name: str) -> str:
+    match name.split(":"):
+        case ["anomaly"]:
+            return "unusual behaviour"
+        case ["limit", channel, "low"]:
+            return f"{channel} below its limit"
+        case ["limit", channel, "high"]:
+            return f"{channel} above its limit"
+        case ["stuck", channel]:
+            return f"{channel} sensor stuck"
+    return name
+
+
+def headline(alert: Alert) -> str:
+    """One line of evidence: the strongest channel, seen against expected."""
+    if not alert.evidence.channels:
+        return condition(alert)
+    top = alert.evidence.channels[0]
+    short = unit(top.unit)
+    seen = f"{top.name} {number(top.seen)} {short}".strip()
+    return seen if top.expected is None else f"{seen}, expected {number(top.expected)} {short}".strip()
+
+
+def clock(time_ns: int | None, *, seconds: bool = True) -> str:
+    """Event time for people, UTC.
+
+    >>> clock(1_767_225_600_000_000_000)
+    '2026-01-01 00:00:00'
+    """
+    if time_ns is None:
+        return "–"
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def duration(span_ns: int) -> str:
+    """A stretch of time, roughly.
+
+    >>> duration(90 * 10**9), duration(26 * 3600 * 10**9), duration(5 * 10**9)
+    ('1 min 30 s', '1 d 2 h', '5 s')
+    """
+    seconds = max(0, span_ns // 10**9)
+    parts = []
+    for size, name in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            parts.append(f"{seconds // size} {name}")
+            seconds %= size
+    return " ".join(parts[:2]) or "0 s"

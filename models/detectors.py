@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models import calibration, pca
+from models import calibration, level, pca
 from models.network import FREEDOM, Architecture, Forecaster
 
 # share of a detector's contribution that goes to a channel is proportional to its surprise above this level
@@ -34,8 +34,21 @@ class Statistics(NamedTuple):
     spread: Tensor  # (N, C) scaled, one standard deviation
     forecast: Tensor  # (N, C)
     shift: Tensor  # (N, C)
+    level: Tensor  # (N, C)
     shape: Tensor  # (N, 1)
     shape_by_channel: Tensor  # (N, C) share of `shape` each channel has
+
+
+class Surprises(NamedTuple):
+    """-log10 p of each detector, in the order of DETECTORS."""
+
+    forecast: Tensor  # (N, C)
+    shift: Tensor  # (N, C)
+    level: Tensor  # (N, C)
+    shape: Tensor  # (N, 1)
+
+
+DETECTORS = Surprises._fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,8 @@ class Detectors(nn.Module):
     basis: Tensor
     table_forecast: Tensor
     table_shift: Tensor
+    level_weights: Tensor
+    table_level: Tensor
     table_shape: Tensor
     table_fused: Tensor
 
@@ -68,8 +83,9 @@ class Detectors(nn.Module):
         self.register_buffer("scale", torch.ones(twins, channels))
         self.register_buffer("centre", torch.zeros(twins, features))
         self.register_buffer("basis", torch.zeros(twins, features, layout.components))
+        self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels)))
         rising = torch.tensor(calibration.LEVELS, dtype=torch.float32)
-        for name, columns in (("forecast", channels), ("shift", channels), ("shape", 1), ("fused", 1)):
+        for name, columns in (("forecast", channels), ("shift", channels), ("level", channels), ("shape", 1), ("fused", 1)):
             self.register_buffer(f"table_{name}", rising.expand(twins, columns, knots).contiguous())
 
     def scaled(self, rows: Tensor, values: Tensor, good: Tensor) -> Tensor:
@@ -99,6 +115,8 @@ class Detectors(nn.Module):
         z = ((x[:, -a.horizons :] - mean[n:]) * torch.exp(-log_scale[n:])).clamp(-50, 50) * m[:, -a.horizons :]
         count = m[:, -a.horizons :].sum(dim=1)
         shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
+        short, long, known = level.levels(x, m)
+        off_level = (short - level.expected(self.level_weights[rows], short, long, now)).abs() * known
         filled, enough = _filled(x[:, -self.layout.span :], good[:, -self.layout.span :])
         rest = pca.unexplained(self.centre[rows], self.basis[rows], filled.reshape(n, -1)).reshape(n, -1, channels)
         by_channel = (rest * rest * m[:, -self.layout.span :]).sum(dim=1)  # (N, C)
@@ -108,35 +126,34 @@ class Detectors(nn.Module):
             one_scale * math.sqrt(FREEDOM / (FREEDOM - 2)),
             forecast,
             shift,
+            off_level,
             shape[:, None],
             by_channel / by_channel.sum(dim=1, keepdim=True).clamp(min=1e-30),
         )
 
-    def surprises(self, rows: Tensor, found: Statistics) -> tuple[Tensor, Tensor, Tensor]:
-        """-log10 p of each detector by the twin's tables: forecast (N, C), shift (N, C), shape (N, 1)."""
-        return (
-            calibration.surprise(self.table_forecast[rows], found.forecast),
-            calibration.surprise(self.table_shift[rows], found.shift),
-            calibration.surprise(self.table_shape[rows], found.shape),
-        )
+    def surprises(self, rows: Tensor, found: Statistics) -> Surprises:
+        """-log10 p of each detector by the twin's tables."""
+        return Surprises(*(calibration.surprise(self.table(name)[rows], getattr(found, name)) for name in DETECTORS))
 
-    def fused(self, rows: Tensor, surprises: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def table(self, name: str) -> Tensor:
+        """Table of a detector, or `fused`: (A, columns, knots)."""
+        return self.get_buffer(f"table_{name}")
+
+    def fused(self, rows: Tensor, surprises: Surprises) -> Tensor:
         """-log10 of the calibrated p-value of the step, (N,)."""
         return calibration.surprise(self.table_fused[rows], strongest(surprises)[:, None])[:, 0]
 
 
-def strongest(surprises: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """One number a row before it is calibrated: the strongest detector, half of the next ones beside it. (N,)"""
-    forecast, shift, shape = surprises
-    each = torch.stack([forecast.amax(dim=1), shift.amax(dim=1), shape[:, 0]], dim=1)
+def strongest(surprises: Surprises) -> Tensor:
+    """One number a row before it is calibrated: the strongest detector, half of the next one beside it. (N,)"""
+    each = torch.stack([one.amax(dim=1) for one in surprises], dim=1)
     ordered = torch.sort(each, dim=1, descending=True).values
     return ordered[:, 0] + 0.5 * ordered[:, 1]
 
 
-def contributions(surprises: tuple[Tensor, Tensor, Tensor], found: Statistics) -> Tensor:
+def contributions(surprises: Surprises, found: Statistics) -> Tensor:
     """Share of each channel in the score, (N, C), rows sum to 1 or 0."""
-    forecast, shift, shape = surprises
-    weight = forecast + shift + shape * found.shape_by_channel
+    weight = surprises.forecast + surprises.shift + surprises.level + surprises.shape * found.shape_by_channel
     return weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-30)
 
 

@@ -15,7 +15,7 @@ from models import pca
 from models.network import Forecaster
 
 TRAIN_STEPS_MIN = 48
-EXPLAINED = 0.98
+EXPLAINED = 0.99
 COMPONENTS_MAX = 24
 WINDOWS_MAX = 1500  # a twin's windows that the components are fitted to
 
@@ -40,6 +40,18 @@ def scalers(values: NDArray[np.float32], good: NDArray[np.bool_]) -> tuple[NDArr
     return loc.astype(np.float32), np.maximum(scale, np.maximum(floor, 1e-6)).astype(np.float32)
 
 
+def usual_steps(x: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Robust size of the change from one step to the next, (A, C), of scaled values (A, T, C)."""
+    both = good[:, 1:] & good[:, :-1]
+    change = np.abs(np.diff(x, axis=1))
+    found = np.full(x.shape[::2], np.nan)
+    for twin, channel in np.ndindex(*found.shape):
+        sample = change[twin, both[twin, :, channel], channel]
+        if len(sample):
+            found[twin, channel] = 1.4826 * np.median(sample)
+    return np.clip(np.nan_to_num(found, nan=1.0), 0.01, 2.0).astype(np.float32)
+
+
 def span_for(channels: int, steps: int) -> int:
     """Steps in a PCA window: fewer on a short record, as every component needs windows to be seen in."""
     return min(pca.span_for(channels), max(4, steps // 40))
@@ -62,6 +74,7 @@ def inherit(network: Forecaster, base: Forecaster, base_assets: tuple[str, ...],
     """Start from the base: backbone and head as they are; a twin it does not know gets the fleet's mean adapter."""
     row_of = {asset: row for row, asset in enumerate(base_assets)}
     state = base.state_dict()
+    state["step"] = network.step
     for name in ("down", "up", "bias"):
         mean = state[name].mean(dim=0)
         state[name] = torch.stack([state[name][row_of[asset]] if asset in row_of else mean for asset in assets])

@@ -1,6 +1,8 @@
 """The forecaster: a causal dilated convolution over the window, one backbone a type, a small adapter a twin.
 
 In:   scaled values and their good-mask of past steps, calendar features of the next step, the twin's row.
+      A step is seen as it stands (against the twin's centre) and against the newest good value, in units of the twin's usual change from
+      step to step (`step`): levels and small moves both have size one.
 Out:  mean and log-scale of the next `horizons` steps of every channel, Student-t with `FREEDOM` degrees of freedom.
 
 Each level joins two neighbouring steps into one (kernel 2, stride 2). For the newest output that is the same sum as
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from models.windows import CALENDAR_FEATURES
 
 FREEDOM = 4.0  # Student-t: outliers in training cost little; variance is scale² * FREEDOM / (FREEDOM - 2)
-LOG_SCALE_RANGE = (-6.0, 3.0)  # of the scaled value: no channel claims to be known better than 0.25 % of its spread
+LOG_SCALE_RANGE = (-3.5, 6.0)  # in units of `step`: no channel claims to be known better than 3 % of its usual change
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,23 @@ class Architecture:
 class Forecaster(nn.Module):
     """Forecast the next steps of N twins in one pass; a row depends on its own window and its twin's adapter only."""
 
+    step: Tensor
+
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
         a = architecture
         levels = int(math.log2(a.past))
-        widths = [2 * a.channels] + [min(a.width * 2 ** (level // 2), a.hidden) for level in range(levels)]
+        widths = [3 * a.channels] + [min(a.width * 2 ** (level // 2), a.hidden) for level in range(levels)]
         self.levels = nn.ModuleList(nn.Linear(2 * inner, outer) for inner, outer in zip(widths, widths[1:], strict=False))
-        self.join = nn.Linear(widths[-1] + CALENDAR_FEATURES + a.recent * 2 * a.channels, a.hidden)
+        self.join = nn.Linear(widths[-1] + CALENDAR_FEATURES + a.recent * 3 * a.channels, a.hidden)
         self.drop = nn.Dropout(a.dropout)
         # adapters, one slice a twin: h + (h @ down) @ up, then an affine map of the forecast
         self.down = nn.Parameter(torch.randn(a.twins, a.hidden, a.rank) / math.sqrt(a.hidden))
         self.up = nn.Parameter(torch.zeros(a.twins, a.rank, a.hidden))
         self.head = nn.Linear(a.hidden, a.horizons * a.channels * 2)
         self.bias = nn.Parameter(torch.zeros(a.twins, a.horizons * a.channels * 2))
+        self.register_buffer("step", torch.ones(a.twins, a.channels))
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
@@ -78,7 +83,10 @@ class Forecaster(nn.Module):
         """
         a = self.architecture
         n = x.shape[0]
-        steps = torch.cat([x.clamp(-8, 8), good], dim=-1)  # (N, past, 2C)
+        last = last_good(x, good)[:, None]  # (N, 1, C)
+        step = self.step[rows][:, None]
+        moves = torch.asinh((x - last) / step) * good
+        steps = torch.cat([x.clamp(-8, 8), moves, good], dim=-1)  # (N, past, 3C)
         h = steps
         for level in self.levels:
             h = torch.nn.functional.gelu(level(h.reshape(n, h.shape[1] // 2, -1)), approximate="tanh")
@@ -87,9 +95,9 @@ class Forecaster(nn.Module):
         h = self.drop(h)  # (N, hidden)
         h = h + torch.bmm(torch.bmm(h[:, None], self.down[rows]), self.up[rows])[:, 0]
         out = (self.head(h) + self.bias[rows]).reshape(n, a.horizons, a.channels, 2)
-        last = last_good(x, good)  # (N, C): the forecast is a change against the newest good value
-        mean = out[..., 0] + last[:, None]
-        return mean, out[..., 1].clamp(*LOG_SCALE_RANGE)
+        # a change against the newest good value, in units of `step`
+        log_scale = out[..., 1].clamp(*LOG_SCALE_RANGE) + step.log()
+        return last + step * out[..., 0], log_scale
 
 
 def last_good(x: Tensor, good: Tensor) -> Tensor:

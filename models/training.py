@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import alarm_rate, calibration, fleet_fit, version
-from models.detectors import Detectors, Layout, strongest
+from models import alarm_rate, calibration, fleet_fit, level, version
+from models.detectors import DETECTORS, Detectors, Layout, Surprises, strongest
 from models.network import Architecture, Forecaster, student_nll
 from models.served import ServedModel, VersionInfo
 from models.windows import DAY_NS, WEEK_NS, calendar, gather, good_cells, padded
@@ -29,7 +29,7 @@ from twin.types import TwinType
 
 WINDOW = 64
 HORIZONS = 8
-BATCH = 512
+BATCH = 256
 FIRST_SAMPLES, TUNE_SAMPLES = 150_000, 50_000
 EPOCHS_MAX = 25
 FIRST_RATE, TUNE_RATE = 3e-3, 1e-3
@@ -117,6 +117,7 @@ def train(
     x = np.where(good, (block.values - loc[:, None]) / scale[:, None], 0.0).clip(-1e4, 1e4).astype(np.float32)
 
     network = Forecaster(architecture)
+    network.step.copy_(torch.from_numpy(fleet_fit.usual_steps(x, good & split.train[:, :, None])))
     if base is not None:
         fleet_fit.inherit(network, base.detectors.network, tuple(base.info.assets), block.assets)
     samples, loss_train, loss_calibrate, loss_naive = _fit_forecaster(
@@ -155,7 +156,9 @@ def train(
     )
     model = ServedModel(info, detectors, sha256="", device="cpu")
     block_good = replace_quality(block, good)
-    surprise = calibrate(model, block_good, split.calibrate)
+    levels = level.fit_fleet(x, good, split.train | split.calibrate, calendar(block.time_ns(), day=day, week=week))
+    detectors.level_weights.copy_(torch.from_numpy(levels.weights))
+    surprise = calibrate(model, block_good, split.calibrate, levels)
     chosen = alarm_rate.choose(surprise, block.period_ns, alarms_per_twin_day)
     info = version.named(replace(info, alarm_p=chosen.alarm_p), detectors, number)
     payload = version.encode(info, detectors)
@@ -265,35 +268,37 @@ def _fit_forecaster(
     return updates * BATCH, mean_loss(trainable), best_loss, mean_loss(calibrate, naive=True)
 
 
-def calibrate(model: ServedModel, block: StepBlock, part: NDArray[np.bool_]) -> NDArray[np.float32]:
+def calibrate(model: ServedModel, block: StepBlock, part: NDArray[np.bool_], levels: level.FleetLevels) -> NDArray[np.float32]:
     """Fill the model's tables from the steps of `part` (A, T); returns their fused surprise, (A, T), NaN elsewhere."""
     twins, steps = part.shape
     detectors, window = model.detectors, model.window
     values, quality = padded(block, window)
     times = block.time_ns()
     rows, at = np.nonzero(part)
-    found: list[list[Tensor]] = [[], [], []]
+    found: list[list[Tensor]] = [[] for _ in DETECTORS]
     for start in range(0, len(rows), 4096):
         r, t = rows[start : start + 4096], at[start : start + 4096]
         v, q = gather(values, quality, r, t, window)
         tensors = [torch.from_numpy(array) for array in (r, v, good_cells(v, q), *model.calendars(times[t]))]
         with torch.inference_mode():
             s = detectors.statistics(*tensors)
-        for kept, one in zip(found, (s.forecast, s.shift, s.shape), strict=True):
-            kept.append(one)
+        for kept, name in zip(found, DETECTORS, strict=True):
+            kept.append(getattr(s, name))
     rows_t = torch.from_numpy(rows)
-    joined = [torch.cat(parts) for parts in found]  # (M, C), (M, C), (M, 1)
-    for name, one in zip(("forecast", "shift", "shape"), joined, strict=True):
+    joined = [torch.cat(parts) for parts in found]  # (M, C) or (M, 1)
+    # the weights have seen these steps: what counts is how far each was off when its own stretch was left out
+    joined[DETECTORS.index("level")] = torch.from_numpy(levels.left_out[rows, at])
+    for name, one in zip(DETECTORS, joined, strict=True):
         dense = np.full((twins, one.shape[1], steps), np.nan, np.float32)
         dense[rows, :, at] = np.where(one.numpy() > 0, one.numpy(), np.nan)  # 0: nothing to judge
-        tables = np.stack([calibration.fit_tables(dense[:, column]) for column in range(one.shape[1])], axis=1)
-        getattr(detectors, f"table_{name}").copy_(torch.from_numpy(tables))
+        if name == "level":
+            tables = levels.tables
+        else:
+            tables = np.stack([calibration.fit_tables(dense[:, column]) for column in range(one.shape[1])], axis=1)
+        detectors.table(name).copy_(torch.from_numpy(tables))
     with torch.inference_mode():
-        surprises = tuple(
-            calibration.surprise(getattr(detectors, f"table_{name}")[rows_t], one)
-            for name, one in zip(("forecast", "shift", "shape"), joined, strict=True)
-        )
-        raw = strongest((surprises[0], surprises[1], surprises[2]))
+        surprises = Surprises(*(calibration.surprise(detectors.table(n)[rows_t], one) for n, one in zip(DETECTORS, joined, strict=True)))
+        raw = strongest(surprises)
     dense = np.full((twins, steps), np.nan, np.float32)
     dense[rows, at] = raw.numpy()
     detectors.table_fused.copy_(torch.from_numpy(calibration.fit_tables(dense)[:, None]))

@@ -20,7 +20,8 @@ from streams.stores.duckdb_catalog import TypeTable
 log = logging.getLogger(__name__)
 Quiet = Callable[[], AbstractContextManager[bool]]  # holds new reads back; whether none is going on
 _ROOM = 0.9  # what is left of the size bound after oldest steps were dropped: not again at the next write
-_ROUNDS = 12
+_WORTH_REWRITING = 0.2
+_ROUNDS = 6
 _PERCENTS = ", ".join(str(percent / 100) for percent in range(1, 101))
 
 
@@ -48,10 +49,8 @@ def enforce(
         return dropped
     _drop_before(cursor, tables, max(ends) - max_age_ns, dropped)
     for _ in range(_ROUNDS):
-        if not _free(cursor, quiet):
-            break
-        used = used_bytes(cursor, path)
-        if used <= max_bytes:
+        used = _settle(cursor, tables, path, quiet, max_bytes)
+        if used is None or used <= max_bytes:
             break
         cut = _oldest_share(cursor, tables, 1 - _ROOM * max_bytes / used)
         if cut is None:
@@ -90,11 +89,49 @@ def _oldest_share(cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable]
     return None
 
 
-def _free(cursor: duckdb.DuckDBPyConnection, quiet: Quiet) -> bool:
-    """Give back the blocks of what was deleted; False when reads that are going on still hold them."""
+def _settle(
+    cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable], path: Path, quiet: Quiet, max_bytes: int
+) -> int | None:
+    """Bytes in use once the blocks of deleted rows are given back; None when reads that are going on still hold them.
+
+    DuckDB gives back whole row groups and merges neighbours that have become small. What is too few for that is written anew.
+    """
     with quiet() as alone:
-        if alone:
-            # a checkpoint that has nothing to write frees nothing
-            cursor.execute("INSERT OR REPLACE INTO meta VALUES ('checkpointed_ns', ?)", [str(time.time_ns())])
-            cursor.execute("CHECKPOINT")
-        return alone
+        if not alone:
+            return None
+        _checkpoint(cursor)
+        if used_bytes(cursor, path) > max_bytes:
+            sparse = [table for table in tables if _held(cursor, table) > _WORTH_REWRITING]
+            for table in sparse:
+                _rewrite(cursor, table)
+            if sparse:
+                _checkpoint(cursor)
+        return used_bytes(cursor, path)
+
+
+def _checkpoint(cursor: duckdb.DuckDBPyConnection) -> None:
+    # a checkpoint that has nothing to write frees nothing
+    cursor.execute("INSERT OR REPLACE INTO meta VALUES ('checkpointed_ns', ?)", [str(time.time_ns())])
+    cursor.execute("CHECKPOINT")
+
+
+def _held(cursor: duckdb.DuckDBPyConnection, table: TypeTable) -> float:
+    """Share of the rows on disk that are deleted."""
+    stored = kept = 0
+    for name in (table.hot, table.cold):
+        row = cursor.execute(
+            f"SELECT (SELECT coalesce(sum(count), 0) FROM pragma_storage_info('{name}') "
+            f"WHERE column_name = 'time' AND segment_type <> 'VALIDITY'), (SELECT count(*) FROM {name})"
+        ).fetchone()
+        stored += int(row[0]) if row else 0
+        kept += int(row[1]) if row else 0
+    return 1 - kept / stored if stored else 0.0
+
+
+def _rewrite(cursor: duckdb.DuckDBPyConnection, table: TypeTable) -> None:
+    cursor.begin()
+    cursor.execute(f"CREATE TABLE rewritten AS SELECT * FROM {table.steps(table.columns(), 'true')} ORDER BY asset, time")
+    cursor.execute(f"DELETE FROM {table.hot}")
+    cursor.execute(f"DROP TABLE {table.cold}")
+    cursor.execute(f"ALTER TABLE rewritten RENAME TO {table.cold}")
+    cursor.commit()

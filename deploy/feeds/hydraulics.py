@@ -1,191 +1,142 @@
 """Hydraulics: EPANET's network Net3, stepped on a fixed grid for as long as one likes.
 
-In:   demands (L/s), pump and pipe status, emitter (leak) coefficients, tank levels to start from.
-Out:  heads, flows and levels of one step, as arrays in metric units.
-The plant's own control (`deploy.feeds.plc`) replaces the network file's controls and patterns, which end after a week.
+In:   demands (L/s), pump and pipe status, leaks, tank levels to start from.
+Out:  pressures, flows and levels of one step, as arrays in metric units.
+The plant's own control programme replaces the network file's controls and patterns, which end after a week.
 
-The network and the solver ship with `wntr`; units of the file are US (gallons a minute, feet, psi).
+The network ships with `wntr`; units of its file are US (gallons a minute, feet, psi).
 """
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import re
-import tempfile
-import weakref
-from collections.abc import Callable, Sequence
-from importlib.resources import as_file, files
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from wntr.epanet.toolkit import ENepanet
-from wntr.epanet.util import EN
 
-from twin.errors import LivetwinError
+from deploy.feeds import epanet
+from deploy.feeds.epanet import Epanet, wntr_file
 
 LPS_PER_GPM = 0.0630901964
 M_PER_FT = 0.3048
 M_PER_PSI = 0.3048 / 0.4333
-LONGEST_RUN_S = 2_000_000_000  # 63 years of event time, then the solver starts again from the present levels
+LONGEST_RUN_S = 2_000_000_000  # 63 years of event time; then the solver starts again from the present levels
 _DROPPED_SECTIONS = ("CONTROLS", "RULES", "REPORT", "TIMES")
 
 Floats = NDArray[np.float64]
 
 
-class HydraulicsFailed(LivetwinError):
-    """EPANET could not solve a step or does not load."""
-
-
-class Hydraulics(ENepanet):  # type: ignore[misc]
+class Hydraulics:
     """Net3, one fixed step at a time.
 
-    Nodes and links are named by their EPANET ids; positions in every array follow `junctions`, `tanks`, `pipes`, `pumps`.
+    Nodes and links are named by their ids in the network file; arrays follow `junctions`, `tanks`, `pipes`, `pumps`.
     """
 
     def __init__(self, step_s: int, tank_levels_m: Sequence[float] | None = None) -> None:
-        folder = tempfile.TemporaryDirectory(prefix="livetwin-epanet-")
-        network = Path(folder.name) / "net3.inp"
-        text = net3()
-        network.write_text(without_sections(text, _DROPPED_SECTIONS), encoding="latin-1")
-        super().__init__(str(network), str(network.with_suffix(".rpt")), str(network.with_suffix(".bin")))
-        self._folder = folder
+        self._epanet = Epanet(without_sections(net3(), _DROPPED_SECTIONS))
         self._step_s = step_s
-        logging.getLogger("wntr.epanet.toolkit").setLevel(logging.ERROR)  # negative pressure is a warning a step
-        self.ENopen()
-        weakref.finalize(self, _close, self.ENlib, self._project, folder)
-        for parameter, seconds in (
-            (EN.DURATION, LONGEST_RUN_S),
-            (EN.HYDSTEP, step_s),
-            (EN.PATTERNSTEP, step_s),
-            (EN.REPORTSTEP, step_s),
-            (EN.REPORTSTART, LONGEST_RUN_S),
+        for what, seconds in (
+            (epanet.DURATION, LONGEST_RUN_S),
+            (epanet.HYDSTEP, step_s),
+            (epanet.PATTERNSTEP, step_s),
+            (epanet.REPORTSTEP, step_s),
+            (epanet.REPORTSTART, LONGEST_RUN_S),
         ):
-            self.ENsettimeparam(parameter, seconds)
-        self.junctions: tuple[str, ...] = ()
-        self.tanks: tuple[str, ...] = ()
-        self.pipes: tuple[str, ...] = ()
-        self.pumps: tuple[str, ...] = ()
-        self._name_elements()
-        self._value = ctypes.c_double()
-        self._reference = ctypes.byref(self._value)
-        for index in self._junction_index:
-            self.ENsetnodevalue(index, EN.PATTERN, 0)  # pattern 0: a constant 1.0
-        if tank_levels_m is not None:
-            self._set_levels(tank_levels_m)
-        self.ENopenH()
-        self.ENinitH(0)
+            self._epanet.set_time(what, seconds)
+        self._junction_index, self.junctions = self._elements("node", epanet.NODECOUNT, epanet.JUNCTION)
+        self._tank_index, self.tanks = self._elements("node", epanet.NODECOUNT, epanet.TANK)
+        self._pipe_index, self.pipes = self._elements("link", epanet.LINKCOUNT, epanet.PIPE, epanet.CHECKED_PIPE)
+        self._pump_index, self.pumps = self._elements("link", epanet.LINKCOUNT, epanet.PUMP)
+        self._link_index = dict(zip(self.pipes + self.pumps, self._pipe_index + self._pump_index, strict=True))
+        constant = [0.0] * len(self.junctions)  # pattern 0: always 1
+        self._epanet.set_values("node", self._junction_index, epanet.PATTERN, constant)
+        self._start(tank_levels_m)
 
-    def _name_elements(self) -> None:
-        nodes = [(i, self.ENgetnodetype(i), self.ENgetnodeid(i)) for i in range(1, self.ENgetcount(EN.NODECOUNT) + 1)]
-        links = [(i, self.ENgetlinktype(i), self.ENgetlinkid(i)) for i in range(1, self.ENgetcount(EN.LINKCOUNT) + 1)]
-        self._junction_index = [i for i, kind, _ in nodes if kind == EN.JUNCTION]
-        self._tank_index = [i for i, kind, _ in nodes if kind == EN.TANK]
-        self._pipe_index = [i for i, kind, _ in links if kind in (EN.PIPE, EN.CVPIPE)]
-        self._pump_index = [i for i, kind, _ in links if kind == EN.PUMP]
-        self.junctions = tuple(name for _, kind, name in nodes if kind == EN.JUNCTION)
-        self.tanks = tuple(name for _, kind, name in nodes if kind == EN.TANK)
-        self.pipes = tuple(name for _, kind, name in links if kind in (EN.PIPE, EN.CVPIPE))
-        self.pumps = tuple(name for _, kind, name in links if kind == EN.PUMP)
+    def _elements(self, of: str, count: int, *kinds: int) -> tuple[list[int], tuple[str, ...]]:
+        """Indices and names of all nodes or links of some kinds."""
+        found = [index for index in range(1, self._epanet.count(count) + 1) if self._epanet.kind(of, index) in kinds]
+        return found, tuple(self._epanet.name(of, index) for index in found)
 
-    def ENgetlinkid(self, index: int) -> str:
-        """The name of a link; wntr's wrapper has only the nodes'."""
-        buffer = ctypes.create_string_buffer(64)
-        self.errcode = self.ENlib.EN_getlinkid(self._project, index, buffer)
-        self._error()
-        return buffer.value.decode("latin-1")
-
-    def _set_levels(self, levels_m: Sequence[float]) -> None:
-        for index, level in zip(self._tank_index, levels_m, strict=True):
-            lowest, highest = self.ENgetnodevalue(index, EN.MINLEVEL), self.ENgetnodevalue(index, EN.MAXLEVEL)
-            self.ENsetnodevalue(index, EN.TANKLEVEL, min(max(level / M_PER_FT, lowest), highest))
+    def _start(self, levels_m: Sequence[float] | None) -> None:
+        if levels_m is not None:
+            lowest = self._nodes(self._tank_index, epanet.MINLEVEL)
+            highest = self._nodes(self._tank_index, epanet.MAXLEVEL)
+            levels = np.clip(np.asarray(levels_m) / M_PER_FT, lowest, highest)
+            self._epanet.set_values("node", self._tank_index, epanet.TANKLEVEL, levels.tolist())
+        self._epanet.call("openH")
+        self._epanet.call("initH", 0)
+        self._run_s = 0
 
     def set_demands(self, demand_lps: Floats) -> None:
         """Customers' demand of every junction, from the next `solve` on."""
-        for index, demand in zip(self._junction_index, (demand_lps / LPS_PER_GPM).tolist(), strict=True):
-            self.ENlib.EN_setnodevalue(self._project, index, int(EN.BASEDEMAND), ctypes.c_double(demand))
+        self._epanet.set_values("node", self._junction_index, epanet.BASEDEMAND, (demand_lps / LPS_PER_GPM).tolist())
 
     def set_emitter(self, junction: str, size_lps: float) -> None:
         """A leak that lets out `size_lps` at 20 m of pressure head, by the square root of the pressure; 0 closes it."""
         coefficient = size_lps / LPS_PER_GPM / (20.0 / M_PER_PSI) ** 0.5
-        self.ENsetnodevalue(self._junction_index[self.junctions.index(junction)], EN.EMITTER, coefficient)
+        index = self._junction_index[self.junctions.index(junction)]
+        self._epanet.set_values("node", [index], epanet.EMITTER, [coefficient])
 
     def set_link(self, link: str, is_open: bool) -> None:
         """Open or close a pump or a pipe, from the next `solve` on."""
-        self.ENsetlinkvalue(self.ENgetlinkindex(link), EN.STATUS, 1.0 if is_open else 0.0)
-
-    def levels_m(self) -> Floats:
-        """Water above each tank's bottom."""
-        return self._nodes(self._tank_index, EN.PRESSURE) * M_PER_PSI
+        self._epanet.set_values("link", [self._link_index[link]], epanet.STATUS, [float(is_open)])
 
     def solve(self) -> None:
         """Solve the network as it is now; the read methods then tell of this moment."""
-        self.ENrunH()
-        self.errcodelist.clear()
+        self._epanet.run()
 
     def advance(self) -> None:
         """Let tanks fill and drain for one step. EPANET stops where a tank is full or empty; those stops are run through."""
         remaining = self._step_s
         while remaining > 0:
-            passed = self.ENnextH()
-            if passed == 0:  # the longest run is over
-                self._restart()
-                return
-            remaining -= passed
+            remaining -= self._epanet.next()
             if remaining > 0:
                 self.solve()
+        self._run_s += self._step_s
+        if self._run_s + self._step_s > LONGEST_RUN_S:
+            levels = self.levels_m()
+            self._epanet.call("closeH")
+            self._start(levels.tolist())
 
-    def _restart(self) -> None:
-        levels = self.levels_m()
-        self.ENcloseH()
-        self._set_levels(levels.tolist())
-        self.ENopenH()
-        self.ENinitH(0)
+    def levels_m(self) -> Floats:
+        """Water above each tank's bottom."""
+        return self._nodes(self._tank_index, epanet.PRESSURE) * M_PER_PSI
 
     def pressures_m(self) -> Floats:
         """Pressure head at each junction."""
-        return self._nodes(self._junction_index, EN.PRESSURE) * M_PER_PSI
+        return self._nodes(self._junction_index, epanet.PRESSURE) * M_PER_PSI
 
     def tank_inflows_lps(self) -> Floats:
-        return self._nodes(self._tank_index, EN.DEMAND) * LPS_PER_GPM
+        return self._nodes(self._tank_index, epanet.DEMAND) * LPS_PER_GPM
 
     def pipe_flows_lps(self, positions: Sequence[int]) -> Floats:
-        return self._links([self._pipe_index[i] for i in positions], EN.FLOW) * LPS_PER_GPM
+        return self._links([self._pipe_index[i] for i in positions], epanet.FLOW) * LPS_PER_GPM
 
     def pipe_headlosses_m(self, positions: Sequence[int]) -> Floats:
         """Head lost along a pipe, without sign."""
-        return np.abs(self._links([self._pipe_index[i] for i in positions], EN.HEADLOSS)) * M_PER_FT
+        return np.abs(self._links([self._pipe_index[i] for i in positions], epanet.HEADLOSS)) * M_PER_FT
 
     def pump_flows_lps(self) -> Floats:
-        return self._links(self._pump_index, EN.FLOW) * LPS_PER_GPM
+        return self._links(self._pump_index, epanet.FLOW) * LPS_PER_GPM
 
     def pump_gains_m(self) -> Floats:
         """Head that each pump adds."""
-        return np.abs(self._links(self._pump_index, EN.HEADLOSS)) * M_PER_FT
+        return np.abs(self._links(self._pump_index, epanet.HEADLOSS)) * M_PER_FT
 
     def pump_powers_kw(self) -> Floats:
-        return self._links(self._pump_index, EN.ENERGY)
+        return self._links(self._pump_index, epanet.ENERGY)
 
-    def _nodes(self, indices: Sequence[int], code: int) -> Floats:
-        return self._read(self.ENlib.EN_getnodevalue, indices, code)
+    def _nodes(self, indices: Sequence[int], what: int) -> Floats:
+        return self._epanet.values("node", indices, what)
 
-    def _links(self, indices: Sequence[int], code: int) -> Floats:
-        return self._read(self.ENlib.EN_getlinkvalue, indices, code)
-
-    def _read(self, function: Callable[..., int], indices: Sequence[int], code: int) -> Floats:
-        project, value, reference, kind = self._project, self._value, self._reference, int(code)
-        found = np.empty(len(indices))
-        for position, index in enumerate(indices):
-            function(project, index, kind, reference)
-            found[position] = value.value
-        return found
+    def _links(self, indices: Sequence[int], what: int) -> Floats:
+        return self._epanet.values("link", indices, what)
 
 
 def net3() -> str:
-    """The text of the network file that ships with wntr."""
-    with as_file(files("wntr.library").joinpath("networks", "Net3.inp")) as path:
-        return path.read_text(encoding="latin-1")
+    """The text of the network file."""
+    return wntr_file("library", "networks", "Net3.inp").read_text(encoding="latin-1")
 
 
 def section(text: str, name: str) -> list[list[str]]:
@@ -204,9 +155,3 @@ def without_sections(text: str, names: Sequence[str]) -> str:
     for name in names:
         text = re.sub(rf"^\[{name}\]\s*$.*?(?=^\[)", "", text, flags=re.MULTILINE | re.DOTALL)
     return text
-
-
-def _close(library: ctypes.CDLL, project: ctypes.c_uint64, folder: tempfile.TemporaryDirectory[str]) -> None:
-    library.EN_close(project)
-    library.EN_deleteproject(project)
-    folder.cleanup()

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from deploy.feeds.epanet import Epanet, HydraulicsFailed
 from deploy.feeds.faults import FaultRefused
 from deploy.feeds.water import JUNCTION, PIPE, PUMP, TANK, WaterPlant, simulate
 from deploy.feeds.water_fleet import water_declarations, water_interfaces
@@ -180,6 +181,19 @@ def test_event_time_never_goes_back_when_the_step_length_changes() -> None:
     restored = WaterPlant(900, state=state)
     assert plant.time_ns <= restored.time_ns < plant.time_ns + 900 * NS_PER_S
     restored.step()
+
+
+def test_the_plant_goes_on_when_the_solver_has_reached_its_longest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = simulate(0.5, seed=5)
+    monkeypatch.setattr("deploy.feeds.hydraulics.LONGEST_RUN_S", 4 * 3600)
+    found = simulate(0.5, seed=5)
+    for kind, block in expected.items():
+        assert np.allclose(found[kind].values, block.values, atol=0.01)
+
+
+def test_a_network_that_the_solver_does_not_take_is_refused_in_its_words() -> None:
+    with pytest.raises(HydraulicsFailed, match=r"open answered 2.*the plant stops"):
+        Epanet("[JUNCTIONS]\n 1 nonsense\n[END]\n")
 
 
 def test_every_asset_is_declared_once_has_a_place_and_a_neighbour() -> None:

@@ -132,6 +132,7 @@ class Registry:
         for variable, value in _ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         log.info("registry-opening", extra={"uri": self.tracking_uri, "note": "the first time takes some seconds"})
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each of sixty migrations
         from mlflow import MlflowClient  # seconds, so only where it is used
 
         if self._local:

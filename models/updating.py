@@ -8,12 +8,13 @@ Nothing is announced here: a version serves when the `models` topic says so.
 from __future__ import annotations
 
 import logging
+import math
 
 from models import version as version_file
 from models.gate import compare
 from models.port import VersionRefused
 from models.served import ServedModel
-from models.training import TrainingImpossible, train
+from models.training import HOLDOUT_SHARE, TrainingImpossible, train
 from models.update import Update, UpdateFailed, UpdateJob
 from models.weights import WeightFiles, path_of
 
@@ -38,7 +39,18 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         return UpdateFailed(str(error), early=True)
     except VersionRefused as refusal:
         return UpdateFailed(f"what was trained does not load: {refusal}")
-    decision = compare(trained.model, champion, job.block)
+    # the newest steps, which training left alone, after enough steps for the first window
+    first = job.block.steps - int(job.block.steps * HOLDOUT_SHARE)
+    context = max(0, first - max(trained.model.window, champion.window if champion else 0))
+    decision = compare(
+        trained.model,
+        champion,
+        job.block.between(context, job.block.steps),
+        start=first - context,
+        alarms_per_twin_day=job.alarms_per_twin_day,
+        exclude=job.exclude[:, context:],
+    )
+    figures = {**trained.figures, **decision.figures}
     path = WeightFiles(job.home).path(trained.model.name, trained.model.version)
     sha256 = version_file.save(trained.model, path)
     return Update(
@@ -49,7 +61,7 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         base=trained.model.info.base,
         promote=decision.promote,
         why=decision.why,
-        figures={**trained.figures, **decision.figures},
+        figures={name: value for name, value in figures.items() if math.isfinite(value)},  # JSON knows no NaN
     )
 
 

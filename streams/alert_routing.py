@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from pydantic import ValidationError
@@ -92,6 +93,8 @@ async def refuse(
         "record-refused",
         extra={"topic": record.topic, "partition": record.partition, "offset": record.offset, "reason": reason},
     )
+    if record.key is None and record.value is None:  # other clients can send that, aiokafka can't
+        record = replace(record, value=b"")
     await dead_letter.send(producer, topics, record=record, reason=reason, message=message)
 
 

@@ -8,12 +8,14 @@ the highest count of a key.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import faust
 from aiokafka import ConsumerRecord
-from faust.types import EventT
+from faust.types import TP, EventT
+from faust.types.tuples import Message
 
 from streams.alert_records import sequence_of
 
@@ -31,14 +33,20 @@ class CountedTable(faust.Table[bytes, bytes]):
 
     async def write(self, partition: int, key: bytes, value: bytes) -> None:
         """Returns when the broker has the value. Raises KafkaError: it may or may not have it; nothing was changed here."""
-        await self.send_changelog(partition, key, value)
+        # shielded: Faust's own callback fails on a future that a stopping agent has cancelled
+        await asyncio.shield(self.send_changelog(partition, key, value))
         self.data[key] = value
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        """A recovery's batch: values with a lower count than what is known of their key are passed over."""
+        """A recovery's batch: values with a lower count than what is known of their key are passed over.
+
+        So are values of another table, which Faust 0.15 may hand over while partitions move.
+        """
         newest: dict[bytes, EventT[Any]] = {}
         counts: dict[bytes, int] = {}
         for event in batch:
+            if event.message.topic != self.changelog_topic_name:
+                continue
             key, count = event.message.key or b"", sequence_of(event.message.value)
             if count >= counts.get(key, self.count_of(key)):
                 newest[key], counts[key] = event, count
@@ -80,4 +88,20 @@ def _record(event: EventT[Any]) -> ConsumerRecord[bytes, bytes]:
         serialized_key_size=len(found.key or b""),
         serialized_value_size=len(found.value or b""),
         headers=tuple(headers.items() if isinstance(headers, Mapping) else headers),
+    )
+
+
+def message_of(record: ConsumerRecord[bytes, bytes]) -> Message:
+    """Faust's message for a record that was read without Faust."""
+    return Message(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp / 1000,
+        record.timestamp_type,
+        list(record.headers),
+        record.key,
+        record.value,
+        None,
+        tp=TP(record.topic, record.partition),
     )

@@ -14,22 +14,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from streams import clients
+from streams.alert_intake import Intake, PartitionLog
 from streams.alert_lifecycle import Lifecycle
 from streams.alert_routing import Router
-from streams.alert_tables import CountedTable, batches
+from streams.alert_tables import CountedTable, batches, message_of
 from streams.topics import Topics
 from twin.errors import LivetwinError
 
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 500  # in one batch
+AUDIT_EVERY_S = 1.0  # records that came and were not delivered are found after twice that
 _TOPICS_WAIT_S = 60.0
 _STOP_S = 8.0
 
@@ -68,13 +74,14 @@ async def _serve(bootstrap: str, topics: Topics, folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     partitions = await _partitions(bootstrap, topics)
-    producer = clients.producer(bootstrap, client_id=f"{topics.prefix}alerting", request_timeout_ms=120_000)
-    await producer.start()
-    try:
-        app = build(bootstrap, topics, folder, partitions, producer)
-        await _run(app, stop)
-    finally:
-        await producer.stop()
+    async with AsyncExitStack() as stack:
+        producer = clients.producer(bootstrap, client_id=f"{topics.prefix}alerting", request_timeout_ms=120_000)
+        stack.push_async_callback(producer.stop)
+        await producer.start()
+        partition_log = PartitionLog(bootstrap, group=f"{topics.prefix}alerting")
+        stack.push_async_callback(partition_log.stop)
+        await partition_log.start()
+        await _run(build(bootstrap, topics, folder, partitions, producer, partition_log), stop)
 
 
 async def _run(app: faust.App, stop: asyncio.Event) -> None:
@@ -104,7 +111,9 @@ async def _started_until_ended(app: faust.App) -> None:
     await app._wait_stopped()  # or crashed; what Faust's own worker waits for
 
 
-def build(bootstrap: str, topics: Topics, folder: Path, partitions: int, producer: Any) -> faust.App:
+def build(
+    bootstrap: str, topics: Topics, folder: Path, partitions: int, producer: AIOKafkaProducer, partition_log: PartitionLog
+) -> faust.App:
     """The Faust application, not yet started. Its group and all its topics are behind the prefix."""
     app = faust.App(
         id=f"{topics.prefix}alerting",
@@ -146,22 +155,49 @@ def build(bootstrap: str, topics: Topics, folder: Path, partitions: int, produce
         producer, topics, table("conditions", topics.alerting_conditions), table("closed", topics.alerting_closed)
     )
 
-    def agent(name: str, source: str, step: Any) -> None:
-        async def run(stream: Any) -> None:
-            try:
-                async for records in batches(stream, most=MOST_RECORDS, generation=lambda: app.consumer_generation_id):
-                    await step(records)
-            except Exception as error:
-                # Faust would start the agent again and acknowledge later offsets over what failed
-                await app.crash(error)
-                raise
+    def acknowledge(record: ConsumerRecord[bytes, bytes]) -> None:
+        app.consumer.ack(message_of(record))
 
-        app.agent(topic(source), name=name)(run)
-
-    agent("route-signals", topics.signals, router.route_signals)
-    agent("route-commands", topics.alert_commands, router.route_commands)
-    agent("fold-inbox", topics.alerting_inbox, lifecycle.fold)
+    intakes = [
+        Intake(topics.signals, router.route_signals, partition_log, acknowledge),
+        Intake(topics.alert_commands, router.route_commands, partition_log, acknowledge),
+        Intake(topics.alerting_inbox, lifecycle.fold, partition_log, acknowledge),
+    ]
+    for intake in intakes:
+        app.agent(topic(intake.topic), name=f"take {intake.topic}")(_agent(app, intake))
+    app.timer(AUDIT_EVERY_S)(_audit(app, intakes))
     return app
+
+
+def _agent(app: faust.App, intake: Intake) -> Callable[[Any], Awaitable[None]]:
+    async def take(stream: Any) -> None:
+        try:
+            async for records in batches(stream, most=MOST_RECORDS, generation=lambda: app.consumer_generation_id):
+                await intake.take(records, generation=app.consumer_generation_id)
+        except Exception as error:
+            # Faust would start the agent again and commit later offsets over what failed
+            await app.crash(error)
+            raise
+
+    return take
+
+
+def _audit(app: faust.App, intakes: Sequence[Intake]) -> Callable[[], Awaitable[None]]:
+    async def audit() -> None:
+        if app.rebalancing or app.in_recovery:
+            return
+        try:
+            assigned = app.consumer.assignment()
+            for intake in intakes:
+                owned = sorted(one.partition for one in assigned if one.topic == intake.topic)
+                await intake.audit(owned, generation=app.consumer_generation_id)
+        except KafkaError as error:
+            log.warning("audit-failed", extra={"error": repr(error)})  # the broker is away: the next one will tell
+        except Exception as error:
+            await app.crash(error)
+            raise
+
+    return audit
 
 
 async def _partitions(bootstrap: str, topics: Topics) -> int:

@@ -84,7 +84,7 @@ def _parent(folder: Path, command: list[str], grace_s: float) -> tuple[subproces
 
 
 def test_kill_9_of_the_parent_ends_the_command(tmp_path: Path) -> None:
-    parent, pid = _parent(tmp_path, _SLEEP, 5)
+    parent, pid = _parent(tmp_path, _SLEEP, 60)
     parent.kill()
     parent.wait()
     assert _soon(lambda: _gone(pid))

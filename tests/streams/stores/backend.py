@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 from streams.stores.port import TwinStore
 
 CONTRACT = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.differing_executors],
 )
 
 

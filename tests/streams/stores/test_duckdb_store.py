@@ -121,7 +121,7 @@ def test_each_read_sees_all_twins_at_one_moment(tmp_path: Path) -> None:
 
 
 def test_the_file_stays_within_its_bound_while_steps_come_in_and_reads_go_on(tmp_path: Path) -> None:
-    path, bound = tmp_path / "store.duckdb", 16 << 20
+    path, bound = tmp_path / "store.duckdb", 10 << 20
     store = DuckDbStore(path, cluster_bytes=4 << 20)
     twins, many = [f"p{n}" for n in range(400)], tuple(f"c{n:02}" for n in range(12))
     done = threading.Event()
@@ -134,7 +134,7 @@ def test_the_file_stays_within_its_bound_while_steps_come_in_and_reads_go_on(tmp
     reader = threading.Thread(target=read)
     reader.start()
     sizes, kept = [], []
-    for step in range(160):
+    for step in range(200):
         store.write_history([block(PUMP, twins, [step], seed=step, channels=many)])
         if step % 10 == 9:
             store.enforce_limits(max_age_ns=2**62, max_bytes=bound)
@@ -146,9 +146,9 @@ def test_the_file_stays_within_its_bound_while_steps_come_in_and_reads_go_on(tmp
     store.close()
     assert max(sizes) <= bound
     assert first is not None
-    assert first[1] == 159 * SECOND_NS
+    assert first[1] == 199 * SECOND_NS
     assert first[0] > 0, "nothing had to be dropped"
-    assert min(kept[5:]) > 0.6 * max(kept), "more was dropped than had to be"
+    assert min(kept[-6:]) > 0.5 * max(kept), "more was dropped than had to be"
     assert on_disk < 2 * bound, "freed blocks are not filled again"  # a rewrite holds a table twice for a moment
 
 

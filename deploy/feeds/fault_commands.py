@@ -33,6 +33,14 @@ class FaultCommands:
         self.wanted: dict[str, DemoCommand] = {}
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._read_what_is_wanted()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def _read_what_is_wanted(self) -> None:
         await self._consumer.start()
         end = await self._consumer.end_offsets(self._consumer.assignment())
         for partition, offset in end.items():
@@ -42,10 +50,18 @@ class FaultCommands:
                         command = decode(record)
                         if command is not None:
                             self.wanted[fault_key(command).decode()] = command
-        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._consumer.stop()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        try:
+            await self._consumer.stop()
+        except asyncio.CancelledError:
+            # aiokafka 0.14 lets the cancellation of its own fetch task out where the broker is away
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     async def within(self, seconds: float, stop: asyncio.Event) -> list[DemoCommand]:
         """Wait that long, or until `stop`; the commands that came."""

@@ -19,9 +19,9 @@ _LAST_RECORDS = 500  # of each partition
 async def newest_event_time(bootstrap: str, topics: Topics, assets: frozenset[str]) -> int | None:
     """Newest event time among the last records of each partition, nanoseconds; None when none is of these assets."""
     consumer = clients.consumer(bootstrap, topics.telemetry, client_id="livetwin-feed-newest")
-    await consumer.start()
     newest: int | None = None
     try:
+        await consumer.start()
         end = await consumer.end_offsets(consumer.assignment())
         begin = await consumer.beginning_offsets(consumer.assignment())
         for partition, offset in end.items():

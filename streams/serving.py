@@ -86,6 +86,9 @@ class Champions:
             self._changed.discard(name)
             try:
                 served = await self.shelf.get(uri=alias.champion_uri, sha256=alias.champion_sha256, contract=kind.contract)
+                if served.version != alias.champion:
+                    found = f"{alias.champion_uri} holds {served.version}, expected {alias.champion}"
+                    raise VersionRefused("version", f"{found}; the version before keeps serving")
             except VersionRefused as refusal:
                 self._refuse(name, alias, refusal)
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import warnings
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ _QUIET = (
     "nicegui",
     "matplotlib",
 )
+_REPEAT_S = 30.0
+_REPEATS_KNOWN = 1000
 
 
 class EventFormatter(logging.Formatter):
@@ -59,6 +62,33 @@ def _printed(value: Any) -> str:
     return json.dumps(text, ensure_ascii=False) if not text or any(c.isspace() or c == '"' for c in text) else text
 
 
+class RepeatFilter(logging.Filter):
+    """Lets a library's message through once in a while: a client without its broker says the same many times a second.
+
+    The next one let through carries `repeats`, how many were not. The project's own events all pass.
+    """
+
+    def __init__(self, every_s: float = _REPEAT_S) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}  # when the last one passed, how many since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_QUIET):
+            return True
+        key = (record.name, str(record.msg))
+        passed, repeats = self._passed.get(key, (-math.inf, 0))
+        if record.created - passed < self._every_s:
+            self._passed[key] = (passed, repeats + 1)
+            return False
+        if len(self._passed) >= _REPEATS_KNOWN:  # a library that formats its messages itself never repeats one
+            self._passed.clear()
+        self._passed[key] = (record.created, 0)
+        if repeats:
+            record.repeats = repeats
+        return True
+
+
 FILE_BYTES, OLD_FILES = 5 * 2**20, 2
 
 
@@ -70,6 +100,7 @@ def set_up_logs(role: str, *, level: str = "INFO", file: Path | None = None) -> 
         outputs.append(RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8"))
     for output in outputs:
         output.setFormatter(EventFormatter(role))
+        output.addFilter(RepeatFilter())
     logging.basicConfig(level=level, handlers=outputs, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import calibration
-from models.windows import CALENDAR_FEATURES
+from models.windows import SMOOTH_FEATURES
 
 FOLDS = 6
 MUTE = 1e6  # a table that nothing reaches
@@ -26,7 +26,7 @@ RIDGE = 3.0
 
 
 def feature_count(channels: int) -> int:
-    return 1 + CALENDAR_FEATURES + 2 * channels
+    return 1 + SMOOTH_FEATURES + 2 * channels
 
 
 def levels(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,6 +39,7 @@ def levels(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def expected(weights: Tensor, short: Tensor, long: Tensor, calendar: Tensor) -> Tensor:
     """Expected short level, (N, C). `weights` (N, C, FEATURES); a channel's weights on itself are zero."""
+    calendar = calendar[:, :SMOOTH_FEATURES]
     features = torch.cat([torch.ones_like(short[:, :1]), calendar, short, long], dim=1)  # (N, F)
     return torch.bmm(weights, features[:, :, None])[:, :, 0]
 
@@ -46,9 +47,9 @@ def expected(weights: Tensor, short: Tensor, long: Tensor, calendar: Tensor) -> 
 def fit(short: NDArray[np.float32], long: NDArray[np.float32], known: NDArray[np.bool_], calendar: NDArray[np.float32]) -> NDArray[np.float32]:
     """Ridge regression of one twin: (M, C) levels, (M, features) calendar → (C, FEATURES)."""
     channels = short.shape[1]
-    features = np.concatenate([np.ones((len(short), 1)), calendar, short, long], axis=1).astype(np.float64)
+    features = np.concatenate([np.ones((len(short), 1)), calendar[:, :SMOOTH_FEATURES], short, long], axis=1).astype(np.float64)
     weights = np.zeros((channels, features.shape[1]))
-    own = 1 + CALENDAR_FEATURES
+    own = 1 + SMOOTH_FEATURES
     for channel in range(channels):
         used = np.ones(features.shape[1], np.bool_)
         used[[own + channel, own + channels + channel]] = False

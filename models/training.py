@@ -35,7 +35,7 @@ EPOCHS_MAX = 25
 FIRST_RATE, TUNE_RATE = 3e-3, 1e-3
 WEIGHT_DECAY = 1e-2
 PULL = 1e-3  # of a fine-tuned weight towards the base, per squared difference
-HOLDOUT_SHARE, CALIBRATION_SHARE = 0.15, 0.3
+HOLDOUT_SHARE, CALIBRATION_SHARE = 0.15, 0.35
 
 
 class TrainingImpossible(LivetwinError):

@@ -15,8 +15,10 @@ from twin.quality import Quality
 
 DAY_NS = 86_400 * 1_000_000_000
 WEEK_NS = 7 * DAY_NS
-DAY_HARMONICS = 3
-CALENDAR_FEATURES = 2 * DAY_HARMONICS + 2  # sin and cos of the day's harmonics, sin and cos of the week
+# the low ones follow the day; the high ones let a network place what a schedule does at a certain hour
+DAY_HARMONICS = (1, 2, 3, 4, 6, 8, 12, 24, 48, 96)
+CALENDAR_FEATURES = 2 * len(DAY_HARMONICS) + 2  # sin and cos of the day's harmonics, sin and cos of the week
+SMOOTH_FEATURES = 6  # the first ones: three harmonics
 
 
 def good_cells(values: NDArray[np.float32], quality: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -29,7 +31,7 @@ def good_cells(values: NDArray[np.float32], quality: NDArray[np.uint8]) -> NDArr
 
 
 def calendar(time_ns: NDArray[np.int64], *, day: bool = True, week: bool = True) -> NDArray[np.float32]:
-    """Sine and cosine of the day (three harmonics) and of the week at `time_ns`, shape (..., CALENDAR_FEATURES).
+    """Sine and cosine of the day (its harmonics) and of the week at `time_ns`, shape (..., CALENDAR_FEATURES).
 
     What the training span does not hold at least twice must be switched off, or the network takes it for a clock.
 
@@ -38,8 +40,8 @@ def calendar(time_ns: NDArray[np.int64], *, day: bool = True, week: bool = True)
     """
     of_day = (time_ns % DAY_NS) * (2 * np.pi / DAY_NS)
     of_week = (time_ns % WEEK_NS) * (2 * np.pi / WEEK_NS)
-    angles = np.stack([of_day * harmonic for harmonic in range(1, DAY_HARMONICS + 1)] + [of_week], axis=-1)
-    used = np.array([day] * DAY_HARMONICS + [week], np.float64)[:, None]
+    angles = np.stack([of_day * harmonic for harmonic in DAY_HARMONICS] + [of_week], axis=-1)
+    used = np.array([day] * len(DAY_HARMONICS) + [week], np.float64)[:, None]
     both = np.stack([np.sin(angles), np.cos(angles)], axis=-1) * used  # (..., harmonics + 1, 2)
     return both.reshape(*angles.shape[:-1], CALENDAR_FEATURES).astype(np.float32)
 

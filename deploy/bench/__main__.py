@@ -1,0 +1,86 @@
+"""`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
+
+    python -m deploy.bench [throughput] [swaps] [latency] [start] [--days 1]
+
+Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures are of one core a process
+
+from deploy.bench import figures
+from deploy.bench.figures import Figure
+from deploy.bench.latency import measure_latency
+from deploy.bench.plant import BenchPlant, SavedVersion, promote, trained
+from deploy.bench.start import measure_start
+from deploy.bench.swaps import measure_swaps
+from deploy.bench.throughput import measure_throughput
+from deploy.kafka import EmbeddedKafka
+
+MEASURES = ("throughput", "swaps", "latency", "start")
+SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
+WRITTEN = Path("build") / "bench.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m deploy.bench", description="Benchmarks of livetwin on this machine.")
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"{', '.join(MEASURES)}; all of them when none is named")
+    parser.add_argument("--days", type=float, default=1.0, help="event days of telemetry to work off [1]")
+    arguments = parser.parse_args()
+    unknown = set(arguments.measures) - set(MEASURES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: no such measure, expected {', '.join(MEASURES)}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new broker's first refusals are retried
+    wanted = arguments.measures or list(MEASURES)
+    found = figures.machine()
+    with tempfile.TemporaryDirectory(prefix="livetwin-bench-") as folder:
+        home = Path(folder)
+        if {"throughput", "swaps", "latency"} & set(wanted):
+            print("bench: starting a broker ...", flush=True)
+            with EmbeddedKafka(home / "broker", port=0) as kafka:
+                found += asyncio.run(_on_broker(kafka.bootstrap, home, wanted, arguments.days))
+        if "start" in wanted:
+            print("bench: livetwin up, twice ...", flush=True)
+            found += measure_start(home / "start")
+    figures.show(found)
+    figures.write(found, WRITTEN)
+    print(f"bench: written to {WRITTEN}")
+
+
+async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float) -> list[Figure]:
+    found: list[Figure] = []
+    if {"throughput", "swaps"} & set(wanted):
+        print("bench: training two versions of each model ...", flush=True)
+        versions = [await asyncio.to_thread(trained, home / "models", seed=seed) for seed in (1, 2)]
+        for readings_a_step in (1, 10) if "throughput" in wanted else ():
+            filled = await _filled(bootstrap, f"bench{readings_a_step}.", days, readings_a_step, versions[0])
+            print("bench: consume; consume, decode, fold; the whole job ...", flush=True)
+            found += await measure_throughput(filled)
+        if "swaps" in wanted:
+            filled = await _filled(bootstrap, "swaps.", SWAP_DAYS * days, 1, versions[0])
+            print("bench: swaps under load ...", flush=True)
+            found += await measure_swaps(filled, (versions[0], versions[1]))
+    if "latency" in wanted:
+        print("bench: reading to alert ...", flush=True)
+        found += await measure_latency(bootstrap, "latency.", home / "alerting")
+    return found
+
+
+async def _filled(bootstrap: str, prefix: str, days: float, readings_a_step: int, versions: list[SavedVersion]) -> BenchPlant:
+    """A plant on topics of its own: a checkpoint of another measure would spare a processor the work."""
+    filled = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step)
+    await promote(bootstrap, filled.topics, versions)
+    print(f"bench: {filled.records:,} records on the broker, {readings_a_step} a step", flush=True)
+    return filled
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Throughput: records a second of the whole job, beside bare consuming and beside consume, decode and fold.
+
+One process each, one after the other, over the same records of the same topic; timed from the first micro-batch to the last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiokafka import ConsumerRecord
+
+from deploy.bench.figures import Figure
+from deploy.bench.plant import BenchPlant
+from deploy.bench.running import running_processor
+from streams import clients
+from streams.definitions import read_definitions
+from streams.folding import Folder
+
+BATCH = 2000
+
+
+async def measure_throughput(plant: BenchPlant) -> list[Figure]:
+    consume = await _consume(plant, lambda _: None)
+    folder = Folder(await read_definitions(plant.bootstrap, plant.topics))
+    fold = await _consume(plant, folder.fold)
+    whole, steps = await _whole_job(plant)
+    what = f"{plant.readings_a_step} {'reading' if plant.readings_a_step == 1 else 'readings'} a step"
+    return [
+        Figure(f"consume alone (aiokafka), {what}", round(consume), "records/s"),
+        Figure.beside(f"consume, decode, fold, {what}", round(fold), "records/s", round(consume)),
+        Figure.beside(f"whole job, outputs acknowledged, {what}", round(whole), "records/s", round(fold)),
+        Figure(f"whole job, closed and scored, {what}", round(steps), "steps/s"),
+    ]
+
+
+async def _consume(plant: BenchPlant, each: Callable[[list[ConsumerRecord]], object]) -> float:
+    consumer = clients.consumer(plant.bootstrap, plant.topics.telemetry, client_id="livetwin-bench", max_poll_records=BATCH)
+    await consumer.start()
+    try:
+        done, before, began = 0, 0, 0.0
+        while done < plant.records:
+            found = await consumer.getmany(timeout_ms=1000, max_records=BATCH)
+            records = [record for batch in found.values() for record in batch]
+            each(records)
+            done += len(records)
+            if not before:
+                before, began = done, time.perf_counter()
+        return (done - before) / (time.perf_counter() - began)
+    finally:
+        await consumer.stop()
+
+
+async def _whole_job(plant: BenchPlant) -> tuple[float, float]:
+    """Records and closed steps a second of a processor with its models."""
+    async with running_processor(plant.bootstrap, plant.topics, "throughput") as processor:
+        await processor.until(lambda: processor.records > 0)
+        began, records, steps = time.perf_counter(), processor.records, processor.stats.counts["steps"]
+        await processor.until(lambda: processor.records >= plant.records)
+        await processor.settle()
+        took = time.perf_counter() - began
+    return (processor.records - records) / took, (processor.stats.counts["steps"] - steps) / took

@@ -67,8 +67,8 @@ def states(scored: Scored, keep: NDArray[np.bool_], assets: list[str], condition
             asset=assets[int(closed.row[index])],
             type=closed.type.id,
             time_ns=int(times[index]),
-            values=dict(zip(names, _numbers(closed.values[index]), strict=True)),
-            expected={} if learning else dict(zip(names, _numbers(scored.expected[index]), strict=True)),
+            values=dict(zip(names, numbers(closed.values[index]), strict=True)),
+            expected={} if learning else dict(zip(names, numbers(scored.expected[index]), strict=True)),
             quality=dict(zip(names, map(word, closed.quality[index].tolist()), strict=True)),
             health=_health(learning, float(scored.risk[index]), bool(active[place].any())),
             risk=_number(scored.risk[index]) or 0.0,
@@ -143,7 +143,8 @@ def _channels(scored: Scored, transition: Transition, conditions: Conditions) ->
     return found
 
 
-def _numbers(values: NDArray[np.float32]) -> list[float | None]:
+def numbers(values: NDArray[np.float32]) -> list[float | None]:
+    """As JSON shows them: None for NaN."""
     return [_number(value) for value in values]
 
 

@@ -24,6 +24,7 @@ from streams.records import EPOCH_HEADER, Serving, Switch, models_key
 from streams.recovery import PartitionCheckpoint, read_checkpoints
 from streams.scoring import Scored, Switches, TypeScorer
 from streams.serving import Champions
+from streams.silence import Silence
 from streams.topics import Topics
 from twin.arena import Arena
 from twin.errors import CheckpointRefused
@@ -66,6 +67,7 @@ class Partitions:
         self._champions = champions
         self._folder = Folder(definitions)
         self._scorers: dict[str, TypeScorer] = {}
+        self._silences: dict[str, Silence] = {}
         self._owned: dict[int, _Owned] = {}
         self._saved_offset: dict[str, int] = {}  # asset → offset of its newest checkpoint
 
@@ -96,6 +98,8 @@ class Partitions:
             scored = scorer.score(closed)
             out.counts["steps"] += len(closed)
             self._write(scored, scorer, out)
+        for type_id in {closed.type.id for closed in folded.closed}:
+            self._tell_silence(self._silences[type_id], out)
         for record in records:
             self._owned[record.partition].position = record.offset + 1
         return out
@@ -121,10 +125,18 @@ class Partitions:
                 out.records.append((topics.signals, partition, signal.asset.encode(), signal.to_bytes(), headers[partition]))
                 out.counts[f"signals-{signal.kind}"] += 1
 
+    def _tell_silence(self, silence: Silence, out: Outputs) -> None:
+        for state in silence.fallen_silent():
+            owned = self._owned[state.partition]
+            if owned.position >= owned.silent_until:
+                headers = [(EPOCH_HEADER, str(owned.epoch).encode())]
+                out.records.append((self._topics.state, state.partition, state.asset.encode(), state.to_bytes(), headers))
+
     def _scorer(self, arena: Arena) -> TypeScorer:
         found = self._scorers.get(arena.type.id)
         if found is None:
             found = self._scorers[arena.type.id] = TypeScorer(arena)
+            self._silences[arena.type.id] = Silence(arena)
             for partition, owned in self._owned.items():
                 current = self._champions.current.get(arena.type.slug)
                 if current is not None and arena.type.slug in owned.switches:
@@ -233,6 +245,7 @@ class Partitions:
         for asset, arena, row in self._folder.assets(partition):
             self._saved_offset.pop(asset, None)
             self._scorer(arena).reset(row)
+            self._silences[arena.type.id].reset(row)
         for scorer in self._scorers.values():
             scorer.switches.pop(partition, None)
         self._folder.drop(partition)

@@ -29,6 +29,7 @@ from streams.alert_intake import Intake, PartitionLog
 from streams.alert_lifecycle import Lifecycle
 from streams.alert_routing import Router
 from streams.alert_tables import CountedTable, batches, message_of
+from streams.client_logs import limit_client_logs
 from streams.topics import Topics
 from twin.errors import LivetwinError
 
@@ -64,6 +65,7 @@ def main(*, bootstrap: str, topics: Topics, home: Path) -> None:
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("faust.transport.producer").setLevel(logging.ERROR)  # warns of each batch of changelog records
+    limit_client_logs()
     folder = home / "alerting"
     folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(_serve(bootstrap, topics, folder))

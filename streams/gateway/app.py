@@ -24,6 +24,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import compile_path
 
 from streams.gateway import api_alerts, api_demo, api_ingest, api_models, api_system, api_twins, metrics, page, problem, sse
+from streams.gateway.body_limit import BodyLimit
 from streams.gateway.gateway import Gateway, assemble
 from streams.gateway.problem import ApiError, Problem
 from streams.historian import HistorianStats, run_historian
@@ -110,7 +111,6 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
         summary="Live digital twins that keep learning",
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
-        max_body_size=MAX_BODY_BYTES,
     )
     problem.install(app)
     registry = metrics.registry(gateway)
@@ -128,6 +128,7 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
     _refuse_the_rest(app)
     if _is_loopback(host):  # a page elsewhere must not reach this machine by a name that it points here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host], www_redirect=False)
+    app.add_middleware(BodyLimit, most_bytes=MAX_BODY_BYTES)
     app.add_middleware(metrics.RequestMetrics, registry=registry)
     page.mount(app, gateway)
     return app

@@ -33,7 +33,8 @@ _EPOCH_HEADERS: Final = {
 }
 
 # topic → (what it is, key, records, what livetwin does with it)
-_RECORDS: Final[dict[str, tuple[str, str, tuple[type[BaseModel], ...], str]]] = {
+_Contract = tuple[str, str, tuple[type[BaseModel], ...], str]
+_RECORDS: Final[dict[str, _Contract]] = {
     "telemetry": ("Readings, single or in columns", "asset id", (), "receive"),
     "events": ("Log lines, notes, messages; ground truth of the demo", "asset id", (EventRecord,), "receive"),
     "definitions": ("Twin types (DTDL) and twins", "type/<dtmi> or twin/<asset>", (TwinDeclaration,), "receive"),
@@ -54,6 +55,8 @@ _RECORDS: Final[dict[str, tuple[str, str, tuple[type[BaseModel], ...], str]]] = 
     "demo.commands": ("Faults of the demo plant", "fault/<fault>/<asset>", (DemoCommand,), "receive"),
     "dead-letter": ("Original bytes of refused records; headers say why and where from", "original key", (), "send"),
 }
+_INTERNAL: Final[_Contract] = ("Internal; may change at any time", "internal", (), "send")
+_OPAQUE: Final = ("twin.history", "twin.checkpoint", "dead-letter", "monitoring")
 
 
 def document(*, bootstrap: str, topics: Topics, partitions: int, version: str) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def document(*, bootstrap: str, topics: Topics, partitions: int, version: str) -
     operations: dict[str, Any] = {}
     for spec in topics.specs(partitions):
         name = spec.name.removeprefix(topics.prefix)
-        title, key, records, action = _RECORDS[name]
+        title, key, records, action = _RECORDS.get(name, _INTERNAL)
         of_topic = _messages(name, title, key, records)
         messages |= of_topic
         channels[name] = {
@@ -103,7 +106,7 @@ def document(*, bootstrap: str, topics: Topics, partitions: int, version: str) -
 
 def _messages(name: str, title: str, key: str, records: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     binding = {"kafka": {"key": {"type": "string", "description": key}, "bindingVersion": "0.5.0"}}
-    if name in ("twin.history", "twin.checkpoint", "dead-letter", "monitoring"):
+    if name in _OPAQUE or name not in _RECORDS:
         media = _ARROW if name == "twin.history" else "application/octet-stream"
         return {name: {"name": name, "title": title, "contentType": media, "payload": True, "bindings": binding}}
     payloads = [record.__name__ for record in records] or ["Telemetry"]

@@ -165,6 +165,7 @@ def option(drawn: FleetMap, states: Mapping[str, TwinState | None], dark: bool) 
                 "type": "graph",
                 "layout": "none" if drawn.placed else "force",
                 "left": 36, "right": 60, "top": 26, "bottom": 26,
+                "preserveAspect": True,
                 "roam": True,
                 "scaleLimit": {"min": 0.7, "max": 12},
                 "force": {"repulsion": 130, "edgeLength": [30, 70], "gravity": 0.15, "layoutAnimation": False},

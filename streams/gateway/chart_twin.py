@@ -7,6 +7,7 @@ Pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -114,7 +115,7 @@ def option(
             "backgroundColor": palette.panel,
             "borderColor": palette.line,
             "textStyle": {"color": palette.ink, "fontSize": 12},
-            ":formatter": _TOOLTIP,
+            ":formatter": _TOOLTIP.replace("CHANNELS", json.dumps([one.channel for one in channels])),
         },
         "series": series,
     }
@@ -233,7 +234,9 @@ def _marks(risk: RiskSeries, alerts: Sequence[Alert], from_ns: int, to_ns: int, 
             "formatter": version.split("-")[0],
             "color": palette.swap,
             "fontSize": 10,
-            "position": "insideEndTop",
+            "position": "end",
+            "align": "left",
+            "distance": 2,
         }
         lines.append({"xAxis": time_ns // NS_PER_MS, "label": {**label, "rotate": 0}})
     areas: list[list[dict[str, Any]]] = []
@@ -264,9 +267,10 @@ _TOOLTIP: Final = (
     " const when = new Date(all[0].axisValue).toISOString().replace('T', ' ').slice(0, 19);"
     " const grids = {}; for (const p of all) (grids[p.axisIndex] ||= {})[p.seriesName] = p;"
     " let out = when + ' UTC';"
-    " for (const g of Object.values(grids)) {"
+    " const names = CHANNELS;"
+    " for (const [place, g] of Object.entries(grids)) {"
     "  if (g.risk) { out += '<br>risk <b>' + show(g.risk.value[1]) + '</b>'; continue; }"
-    "  if (g.seen) out += '<br>seen <b>' + show(g.seen.value[1]) + '</b>';"
+    "  if (g.seen) out += '<br>' + text(names[place]) + ' <b>' + show(g.seen.value[1]) + '</b>';"
     "  if (g.expected && g.expected.value[1] !== null) out += ' · expected ' + show(g.expected.value[1]);"
     "  if (g.band && g.band.value[1]) out += ' ± ' + show(g.band.value[1] / 2);"
     "  if (g.quality) out += ' · ' + text(g.quality.data.quality);"

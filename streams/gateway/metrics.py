@@ -94,6 +94,12 @@ def registry(gateway: Gateway) -> CollectorRegistry:
     return found
 
 
+def _template(scope: Scope) -> str:
+    """The route's path with its parameters' names; what belongs to the page's machinery is one."""
+    found: str | None = getattr(scope.get("route"), "path_format", None)
+    return "page-assets" if found is None or found.startswith("/_nicegui") else found
+
+
 class RequestMetrics:
     """ASGI middleware: how many requests, how long, by route template; /v1/stream and the page's socket are left out of the "
     "times."""
@@ -123,7 +129,7 @@ class RequestMetrics:
         try:
             await self._app(scope, receive, sending)
         finally:
-            route = getattr(scope.get("route"), "path", None) or "page"
+            route = _template(scope)
             method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
             self._requests.labels(method, route, str(status)).inc()
             if route != "/v1/stream":

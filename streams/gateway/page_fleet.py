@@ -87,7 +87,7 @@ class FleetPage:
         with panel("Map") as controls:
             with controls:
                 self._map_note = markup("", tag="span", classes="lt-small lt-muted")
-            self._chart = ui.echart({"series": []}, on_point_click=self._open).style("height:min(56vh,520px);width:100%")
+            self._chart = ui.echart({"series": []}, on_point_click=self._open).classes("lt-map")
             self._chart.props('role="img" aria-label="Map of the fleet; the table below lists the same twins"')
             with ui.element("div").classes("lt-body").style("padding-top:0"):
                 self._legend = markup("")

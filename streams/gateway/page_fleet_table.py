@@ -53,7 +53,7 @@ class TwinsTable:
                 self._types = ui.select({"": "All types"}, value="", on_change=lambda event: self._show(type=event.value or None))
                 self._types.props('outlined dense options-dense aria-label="Filter by type"').classes("lt-field")
             paging = {"rowsPerPage": 25, "page": 1, "sortBy": "risk", "descending": True, "rowsNumber": 0}
-            self._table = ui.table(rows=[], columns=_COLUMNS, row_key="id", pagination=paging).classes("lt-qtable")
+            self._table = ui.table(rows=[], columns=_COLUMNS, row_key="id", pagination=paging).classes("lt-qtable lt-fleet")
             self._table.props('flat :rows-per-page-options="[25,50,100]" binary-state-sort')
             for name, cell in _CELLS.items():
                 self._table.add_slot(f"body-cell-{name}", f'<q-td :props="props">{cell}</q-td>')

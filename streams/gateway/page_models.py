@@ -144,7 +144,7 @@ def _champion(model: ModelView) -> str:
     tiles += [tile(_figure_name(name), number(value), small=True) for name, value in figures]
     why = alias.why or (champion.why if champion is not None else "")
     challenger = f"<p>{small(Html(f'Challenger: {code(alias.challenger)}'))}</p>" if alias.challenger else ""
-    return f'<div class="lt-body lt-stack"><div class="lt-tiles">{"".join(tiles)}</div><p>{small(why)}</p>{challenger}</div>'
+    return f'<div class="lt-body lt-stack"><div class="lt-tiles wide">{"".join(tiles)}</div><p>{small(why)}</p>{challenger}</div>'
 
 
 def _history(model: ModelView) -> str:

@@ -132,7 +132,7 @@ def shell(gateway: Gateway, request: Request, *, active: str, title: str, subtit
             with ui.element("div").classes("lt-foot"):
                 buttons.append(_theme_button(choose, look, ""))
                 status = markup("", classes="lt-small lt-muted")
-        with ui.element("main").classes("lt-main").props('id="content" tabindex="-1"'):
+        with ui.element("div").classes("lt-main").props('id="content" tabindex="-1"'):
             with ui.element("header").classes("lt-head"):
                 markup(f"<h1>{html.escape(title)}</h1><p>{html.escape(subtitle)}</p>", classes="lt-titles")
                 event_clock = markup("", classes="lt-clock")

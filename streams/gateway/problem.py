@@ -100,11 +100,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        detail = str(error.detail)
-        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            limit = app.max_body_size or 0
-            detail = f"the body is larger than {limit:,} bytes; nothing of it was taken; send it in smaller parts"
-        return problem_response(request, error.status_code, detail, headers=dict(error.headers or {}))
+        return problem_response(request, error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> Response:

@@ -50,6 +50,11 @@ class StepBlockBuilder:
         """Number of the newest closed step of any twin; -1 before the first."""
         return self._newest
 
+    @property
+    def cells(self) -> int:
+        """Twins × steps × channels held: what training takes time for."""
+        return len(self._row_of) * len(self) * len(self.type.channels)
+
     def closed_steps(self) -> int:
         """Closed steps held of the twin that has most of them: what warm-up waits for."""
         if not self._row_of:

@@ -140,8 +140,7 @@ class Trainer:
         """Look every other second whether a type is due, and train it."""
         while not stop.is_set():
             await self._replay.catch_up(stop)
-            for type_id in sorted(self._replay.builders):
-                builder = self._replay.builders[type_id]
+            for builder in sorted(self._replay.builders.values(), key=self._first_and_small_first):
                 if stop.is_set():
                     return
                 if self._due(builder):
@@ -149,6 +148,10 @@ class Trainer:
             for command in self._asked_of_nobody():
                 await self._releases.refuse(command, "missing: it has no closed steps yet; nothing was trained")
             await _pause(stop, _POLL_S)
+
+    def _first_and_small_first(self, builder: StepBlockBuilder) -> tuple[bool, int, str]:
+        """Twins without a model wait for the shortest training, not behind another type's next version."""
+        return self._view.alias(builder.type.slug) is not None, builder.cells, builder.type.id
 
     def _due(self, builder: StepBlockBuilder) -> bool:
         """By hand: at once. First model: when there are enough steps and no backlog is streaming in. Else by the timer."""

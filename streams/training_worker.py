@@ -42,18 +42,18 @@ class TrainingWorker:
     async def run(self, job: UpdateJob) -> Update | UpdateFailed:
         """Carry out one job; others wait for it."""
         async with self._busy:
-            if self._process is None or not self._process.is_alive() or self._jobs >= _JOBS:
-                await self._end()
-                self._start()
-            assert self._pipe is not None
-            self._jobs += 1
             try:
+                if self._process is None or not self._process.is_alive() or self._jobs >= _JOBS:
+                    await self._end()
+                    self._start()
+                assert self._pipe is not None
+                self._jobs += 1
                 return await asyncio.to_thread(_exchange, self._pipe, job)
-            except (EOFError, OSError):
+            except (EOFError, OSError) as error:
                 process = self._process
                 await self._end()
-                code = process.exitcode if process is not None else None
-                return UpdateFailed(f"the training process ended with exit code {code}; the version before keeps serving")
+                found = f"ended with exit code {process.exitcode}" if process is not None else f"did not start ({error})"
+                return UpdateFailed(f"the training process {found}; the version before keeps serving")
 
     async def close(self) -> None:
         """End the process, also in the middle of a job."""
@@ -61,11 +61,11 @@ class TrainingWorker:
 
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=_work, args=(theirs,), name="livetwin-training", daemon=True)
-        self._process.start()
+        process = self._context.Process(target=_work, args=(theirs,), name="livetwin-training", daemon=True)
+        process.start()
         theirs.close()  # or the pipe would not end when the process does
-        self._jobs = 0
-        log.info("training-process-started", extra={"worker_pid": self._process.pid})
+        self._process, self._jobs = process, 0
+        log.info("training-process-started", extra={"worker_pid": process.pid})
 
     async def _end(self) -> None:
         process, self._process = self._process, None

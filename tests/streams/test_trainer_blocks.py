@@ -40,7 +40,7 @@ def test_a_block_holds_closed_steps_on_one_grid_and_marks_what_is_missing() -> N
     np.testing.assert_array_equal(block.values[:, :, 0], [[np.nan, np.nan, 3.0], [1.0, 2.0, np.nan]])
     np.testing.assert_array_equal(block.quality[:, :, 1] == Quality.MISSING, [[True, True, False], [False, False, True]])
     assert block.time_ns()[-1] == 10 * PERIOD_NS
-    assert (len(builder), builder.newest, builder.closed_steps()) == (3, 9, 2)
+    assert (len(builder), builder.newest, builder.closed_steps(), builder.cells) == (3, 9, 2, 2 * 3 * 2)
 
 
 def test_only_the_newest_steps_are_kept() -> None:

@@ -37,9 +37,9 @@ class ReadsContract:
     @CONTRACT
     @given(
         written=st.lists(blocks(types=(PUMP,)), min_size=1, max_size=12),
-        start=st.integers(-5, 70),
+        start=st.integers(-5, 40),
         length=st.integers(0, 80),
-        points=st.integers(1, 40),
+        points=st.integers(1, 8),
     )
     def test_a_period_of_one_twin_equals_the_reference(
         self, backend: Backend, written: list[HistoryBlock], start: int, length: int, points: int

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
 from streams import clients
 
@@ -52,6 +52,8 @@ class PartitionLog:
         while True:
             try:
                 found = await self._admin.list_consumer_group_offsets(self._group, partitions=[partition])
+                if partition not in found:  # how aiokafka 0.14 passes on that the group's coordinator is not ready
+                    raise GroupLoadInProgressError(f"no answer for {partition}")
                 offset = int(found[partition].offset)
                 return offset if offset >= 0 else int((await self._reader.beginning_offsets([partition]))[partition])
             except KafkaError as error:

@@ -1,11 +1,12 @@
 """Detectors: all a version computes from a window, as one torch module whose tensors are what a version file holds.
 
 In:   windows of N twins in channel units, which cells are good, calendar features.
-Out:  statistics of three detectors, their surprises (-log10 p, calibrated a twin) and the fused surprise.
+Out:  statistics of four detectors, their surprises (-log10 p, calibrated a twin) and the fused surprise.
 
   forecast   the scored step against the forecast made one step before it
   shift      the mean residual of the last `horizons` steps against one forecast made before all of them: a forecast that
              the fault has not touched yet, so a small persistent change adds up
+  level      the mean of the newest steps against what time of day and the other channels say, whatever the channel's own past
   shape      what the twin's principal components can't rebuild of its newest steps, all channels together
 
 A row depends on its own window and its twin's tensors only.
@@ -23,8 +24,7 @@ from torch import Tensor, nn
 from models import calibration, level, pca
 from models.network import FREEDOM, Architecture, Forecaster
 
-# share of a detector's contribution that goes to a channel is proportional to its surprise above this level
-CLIP = 1e4
+CLIP = 1e4  # of a scaled value
 
 
 class Statistics(NamedTuple):
@@ -104,7 +104,7 @@ class Detectors(nn.Module):
             before: (N, CALENDAR_FEATURES) of the step `horizons` - 1 earlier.
         """
         a = self.architecture
-        n, window, channels = values.shape
+        n, _, channels = values.shape
         x, m = self.scaled(rows, values, good), good.to(values.dtype)
         # both contexts in one pass: up to the step before, and up to the step before the last `horizons`
         contexts = torch.cat([_newest(x[:, :-1], a.past), _newest(x[:, : -a.horizons], a.past)])

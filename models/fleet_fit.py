@@ -49,7 +49,7 @@ def usual_steps(x: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.f
         sample = change[twin, both[twin, :, channel], channel]
         if len(sample):
             found[twin, channel] = 1.4826 * np.median(sample)
-    return np.clip(np.nan_to_num(found, nan=1.0), 0.01, 2.0).astype(np.float32)
+    return np.asarray(np.clip(np.nan_to_num(found, nan=1.0), 0.01, 2.0), np.float32)
 
 
 def span_for(channels: int, steps: int) -> int:
@@ -67,7 +67,7 @@ def components(x: NDArray[np.float32], good: NDArray[np.bool_], train: NDArray[n
         starts = starts[:: max(1, len(starts) // WINDOWS_MAX)]
         windows = x[twin][starts[:, None] + np.arange(span)].reshape(len(starts), -1)
         fits.append(pca.fit(windows.clip(-20, 20), explained=EXPLAINED, components_max=COMPONENTS_MAX))
-    return pca.stack(fits)
+    return pca.stack(fits, min(COMPONENTS_MAX, span * x.shape[2] - 1))
 
 
 def inherit(network: Forecaster, base: Forecaster, base_assets: tuple[str, ...], assets: tuple[str, ...]) -> None:

@@ -66,8 +66,9 @@ def compare(
     twin_days = float((mine.scored & judged).sum()) / steps_per_day
     figures["twin_days"] = twin_days
 
-    if both.sum() < TWIN_STEPS_MIN:
-        return Decision(False, f"refused: only {int(both.sum())} twin-steps to judge on, expected {TWIN_STEPS_MIN} at least", figures)
+    n = int(both.sum())
+    if n < TWIN_STEPS_MIN:
+        return Decision(False, f"refused: only {n} twin-steps to judge on, expected {TWIN_STEPS_MIN} at least", figures)
     if not math.isfinite(figures["candidate_loss"]) or figures["candidate_not_finite"] > 0:
         return Decision(
             False, f"refused: {int(figures['candidate_not_finite'])} forecasts or scores on the hold-out are not finite", figures
@@ -79,16 +80,16 @@ def compare(
         if raised > max(allowed, 2):
             return Decision(
                 False,
-                f"refused: {raised:.0f} alarms in {twin_days:.1f} twin-days of the hold-out, {allowed:.0f} at most at the target of "
-                f"{alarms_per_twin_day} a twin-day",
+                f"refused: {raised:.0f} alarms in {twin_days:.1f} twin-days of the hold-out, "
+                f"{allowed:.0f} at most at the target of {alarms_per_twin_day} a twin-day",
                 figures,
             )
         if strange > CALIBRATION_WORST:
             return Decision(False, f"refused: {strange * 5:.0f} % of hold-out steps have p < 0.05, expected about 5 %", figures)
         return Decision(
             True,
-            f"first model: loss {figures['candidate_loss']:.3f} on {int(both.sum())} twin-steps, {raised:.0f} alarms in {twin_days:.1f} "
-            f"twin-days (at most {max(allowed, 2):.0f}), {strange * 5:.1f} % of steps with p < 0.05",
+            f"first model: loss {figures['candidate_loss']:.3f} on {n} twin-steps, {raised:.0f} alarms in "
+            f"{twin_days:.1f} twin-days (at most {max(allowed, 2):.0f}), {strange * 5:.1f} % of steps with p < 0.05",
             figures,
         )
     worse = figures["candidate_loss"] - figures["champion_loss"]
@@ -96,7 +97,7 @@ def compare(
         return Decision(
             False,
             f"refused: loss {figures['candidate_loss']:.3f} against {figures['champion_loss']:.3f} of the champion on the same "
-            f"{int(both.sum())} twin-steps, {LOSS_TOLERANCE} more is allowed",
+            f"{n} twin-steps, {LOSS_TOLERANCE} more is allowed",
             figures,
         )
     if raised > max(allowed, figures["champion_alarms"]):
@@ -115,8 +116,8 @@ def compare(
         )
     return Decision(
         True,
-        f"promoted: loss {figures['candidate_loss']:.3f} against {figures['champion_loss']:.3f} on the same {int(both.sum())} twin-steps, "
-        f"{raised:.0f} alarms against {figures['champion_alarms']:.0f} in {twin_days:.1f} twin-days, "
+        f"promoted: loss {figures['candidate_loss']:.3f} against {figures['champion_loss']:.3f} on the same "
+        f"{n} twin-steps, {raised:.0f} alarms against {figures['champion_alarms']:.0f} in {twin_days:.1f} twin-days, "
         f"{strange * 5:.1f} % of steps with p < 0.05 against {figures['champion_share_p05'] * 100:.1f} %",
         figures,
     )

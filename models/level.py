@@ -33,7 +33,9 @@ def levels(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean of the newest good cells of (N, steps, C): over SHORT and LONG steps, and where the short one is known."""
     counts = good[:, -SHORT:].sum(dim=1), good[:, -LONG:].sum(dim=1)
     clipped = x.clamp(-8, 8) * good
-    short, long = (clipped[:, -steps:].sum(dim=1) / count.clamp(min=1) for steps, count in zip((SHORT, LONG), counts, strict=True))
+    short, long = (
+        clipped[:, -steps:].sum(dim=1) / count.clamp(min=1) for steps, count in zip((SHORT, LONG), counts, strict=True)
+    )
     return short, long, counts[0] * 2 >= SHORT
 
 
@@ -44,7 +46,9 @@ def expected(weights: Tensor, short: Tensor, long: Tensor, calendar: Tensor) -> 
     return torch.bmm(weights, features[:, :, None])[:, :, 0]
 
 
-def fit(short: NDArray[np.float32], long: NDArray[np.float32], known: NDArray[np.bool_], calendar: NDArray[np.float32]) -> NDArray[np.float32]:
+def fit(
+    short: NDArray[np.float32], long: NDArray[np.float32], known: NDArray[np.bool_], calendar: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Ridge regression of one twin: (M, C) levels, (M, features) calendar → (C, FEATURES)."""
     channels = short.shape[1]
     features = np.concatenate([np.ones((len(short), 1)), calendar[:, :SMOOTH_FEATURES], short, long], axis=1).astype(np.float64)
@@ -70,15 +74,26 @@ class FleetLevels:
     tables: NDArray[np.float32]  # (A, C, Q)
 
 
-def fit_fleet(x: NDArray[np.float32], good: NDArray[np.bool_], part: NDArray[np.bool_], calendars: NDArray[np.float32]) -> FleetLevels:
+def fit_fleet(
+    x: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    part: NDArray[np.bool_],
+    calendars: NDArray[np.float32],
+    *,
+    judged: bool,
+) -> FleetLevels:
     """Weights of every twin, and tables from cross-fitting: each of FOLDS stretches of time is judged by weights of the others.
 
-    Levels have a long memory, so a record holds few independent ones: the tables are widened by 1 / sqrt(FOLDS), and a channel whose
-    newest stretch lies clearly further off than the others is not judged at all, as its level wanders by itself.
+    Levels have a long memory, so a record holds few independent ones: the tables are widened by 1 / sqrt(FOLDS), and a
+    channel whose newest stretch lies clearly further off than the others is not judged at all, as its level wanders by itself.
+    With `judged` false no channel is.
     """
     twins, steps, channels = x.shape
     before = ((0, 0), (LONG - 1, 0), (0, 0))
     values, mask = torch.from_numpy(np.pad(x, before)), torch.from_numpy(np.pad(good, before).astype(np.float32))
+    if not judged:
+        nothing = np.zeros((twins, channels, feature_count(channels)), np.float32)
+        return FleetLevels(nothing, np.zeros(x.shape, np.float32), np.tile(_muted(), (twins, channels, 1)))
     weights, off = [], np.zeros((twins, steps, channels), np.float32)
     steady = np.zeros((twins, channels), np.bool_)
     for twin in range(twins):
@@ -104,5 +119,9 @@ def fit_fleet(x: NDArray[np.float32], good: NDArray[np.bool_], part: NDArray[np.
     dense = np.where(off > 0, off, np.nan)
     tables = np.stack([calibration.fit_tables(dense[:, :, channel]) for channel in range(channels)], axis=1)
     tables *= 1 + 1 / np.sqrt(FOLDS)
-    muted = MUTE * (1 + np.arange(tables.shape[2], dtype=np.float32))
-    return FleetLevels(np.stack(weights), off, np.where(steady[:, :, None], tables, muted).astype(np.float32))
+    return FleetLevels(np.stack(weights), off, np.where(steady[:, :, None], tables, _muted()).astype(np.float32))
+
+
+def _muted() -> NDArray[np.float32]:
+    """A table that no statistic reaches."""
+    return MUTE * (1 + np.arange(len(calibration.LEVELS), dtype=np.float32))

@@ -1,8 +1,8 @@
 """The forecaster: a causal dilated convolution over the window, one backbone a type, a small adapter a twin.
 
 In:   scaled values and their good-mask of past steps, calendar features of the next step, the twin's row.
-      A step is seen as it stands (against the twin's centre) and against the newest good value, in units of the twin's usual change from
-      step to step (`step`): levels and small moves both have size one.
+      A step is seen as it stands (against the twin's centre) and against the newest good value, in units of the twin's
+      usual change from step to step (`step`): levels and small moves both have size one.
 Out:  mean and log-scale of the next `horizons` steps of every channel, Student-t with `FREEDOM` degrees of freedom.
 
 Each level joins two neighbouring steps into one (kernel 2, stride 2). For the newest output that is the same sum as
@@ -12,6 +12,7 @@ of 64 costs 63 small products instead of 384.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass
 
@@ -53,7 +54,7 @@ class Forecaster(nn.Module):
         a = architecture
         levels = int(math.log2(a.past))
         widths = [3 * a.channels] + [min(a.width * 2 ** (level // 2), a.hidden) for level in range(levels)]
-        self.levels = nn.ModuleList(nn.Linear(2 * inner, outer) for inner, outer in zip(widths, widths[1:], strict=False))
+        self.levels = nn.ModuleList(nn.Linear(2 * inner, outer) for inner, outer in itertools.pairwise(widths))
         self.join = nn.Linear(widths[-1] + CALENDAR_FEATURES + a.recent * 3 * a.channels, a.hidden)
         self.drop = nn.Dropout(a.dropout)
         # adapters, one slice a twin: h + (h @ down) @ up, then an affine map of the forecast
@@ -65,9 +66,10 @@ class Forecaster(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def backbone(self) -> list[nn.Parameter]:
-        """What is frozen after the first training."""
-        return [*self.levels.parameters(), *self.join.parameters()]
+    def backbone_requires_grad(self, train: bool) -> None:
+        """Freeze the backbone, or free it: the adapters and the head are always trained."""
+        self.levels.requires_grad_(train)
+        self.join.requires_grad_(train)
 
     def forward(self, rows: Tensor, x: Tensor, good: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
         """Forecast the steps after the window.

@@ -1,8 +1,8 @@
 """Windowed principal components a twin: what the twin's last steps look like on normal days.
 
 In:   scaled windows of the newest steps of one twin, flattened to F = span * C features.
-Out:  centre (A, F) and basis (A, F, K), stacked over twins and padded with zero columns to the largest K; the squared
-      prediction error (SPE) of a window is the part the basis can't rebuild.
+Out:  centre (A, F) and basis (A, F, K), stacked over twins and padded with zero columns to one K, so that
+      versions have one shape; the squared prediction error (SPE) of a window is the part the basis can't rebuild.
 
 Source: Jackson and Mudholkar, Control Procedures for Residuals Associated With Principal Component Analysis, 1979.
 """
@@ -26,7 +26,9 @@ def span_for(channels: int, span: int = 24) -> int:
     return max(4, min(span, FEATURES_MAX // channels))
 
 
-def fit(windows: NDArray[np.float32], *, explained: float, components_max: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def fit(
+    windows: NDArray[np.float32], *, explained: float, components_max: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Centre and basis of one twin from (n, F) scaled windows.
 
     The number of components is the smallest that explains the share `explained` of the variance.
@@ -46,9 +48,8 @@ def fit(windows: NDArray[np.float32], *, explained: float, components_max: int) 
     return centre.astype(np.float32), directions[:, :kept].astype(np.float32)
 
 
-def stack(fits: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> tuple[Tensor, Tensor]:
-    """Stack the twins' fits: centre (A, F), basis (A, F, K)."""
-    width = max(basis.shape[1] for _, basis in fits)
+def stack(fits: list[tuple[NDArray[np.float32], NDArray[np.float32]]], width: int) -> tuple[Tensor, Tensor]:
+    """Stack the twins' fits, zero columns up to `width`: centre (A, F), basis (A, F, width)."""
     centre = np.stack([centre for centre, _ in fits])
     basis = np.stack([np.pad(basis, ((0, 0), (0, width - basis.shape[1]))) for _, basis in fits])
     return torch.from_numpy(centre), torch.from_numpy(basis)

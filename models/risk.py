@@ -53,11 +53,11 @@ class RiskState:
     def __len__(self) -> int:
         return len(self.arrays["alarm"])
 
-    def update(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float) -> RiskUpdate:
+    def update(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> RiskUpdate:
         """Take one step of each of `rows` (each at most once in a call)."""
         a = self.arrays
         threshold = -np.log10(np.float64(alarm_p))
-        surprise = -np.log10(np.maximum(p_value.astype(np.float64), 1e-37))
+        surprise = 0.0 - np.log10(np.maximum(p_value.astype(np.float64), 1e-37))
         # rounded before it is compared: a last bit of the logarithm decides nothing
         strength = np.round(np.clip(surprise / threshold, 0.0, STRENGTH_MAX), 4).astype(np.float32)
         recent = np.concatenate([a["strength"][rows, 1:], strength[:, None]], axis=1)
@@ -108,6 +108,8 @@ class RiskState:
         for name, array in self.arrays.items():
             found = np.shape(state[name]) if name in state else None
             if found != array.shape[1:]:
-                raise ValueError(f"risk state of row {row}: {name} has shape {found}, expected {array.shape[1:]}; row left as it was")
+                raise ValueError(
+                    f"risk state of row {row}: {name} has shape {found}, expected {array.shape[1:]}; row left as it was"
+                )
         for name, array in self.arrays.items():
             array[row] = state[name]

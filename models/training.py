@@ -16,26 +16,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from models import alarm_rate, calibration, fleet_fit, level, version
-from models.detectors import DETECTORS, Detectors, Layout, Surprises, strongest
-from models.network import Architecture, Forecaster, student_nll
+from models import alarm_rate, fleet_fit, level, version
+from models.detectors import Detectors, Layout
+from models.forecast_training import fit_forecaster
+from models.network import Architecture, Forecaster
 from models.served import ServedModel, VersionInfo
-from models.windows import DAY_NS, WEEK_NS, calendar, gather, good_cells, padded
+from models.split import HOLDOUT_SHARE, bad_marked, only_twins, split_in_time
+from models.table_fitting import fit_all_tables
+from models.windows import DAY_NS, WEEK_NS, calendar, good_cells
 from twin.block import StepBlock
 from twin.errors import LivetwinError
 from twin.types import TwinType
 
+__all__ = ["HOLDOUT_SHARE", "Trained", "TrainingImpossible", "train"]
+
 WINDOW = 64
 HORIZONS = 8
-BATCH = 256
-FIRST_SAMPLES, TUNE_SAMPLES = 150_000, 50_000
-EPOCHS_MAX = 25
-FIRST_RATE, TUNE_RATE = 3e-3, 1e-3
-WEIGHT_DECAY = 1e-2
-PULL = 1e-3  # of a fine-tuned weight towards the base, per squared difference
-HOLDOUT_SHARE, CALIBRATION_SHARE = 0.15, 0.35
+CALIBRATION_STEPS_MIN = 8
+LEVEL_DAYS = 2  # a shorter record has not shown which levels are usual: no level is judged
 
 
 class TrainingImpossible(LivetwinError):
@@ -51,15 +50,6 @@ class Trained:
     model: ServedModel
     payload: bytes
     figures: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Which steps may be targets of training and of calibration, (A, T) each; the hold-out begins at `holdout_start`."""
-
-    train: NDArray[np.bool_]
-    calibrate: NDArray[np.bool_]
-    holdout_start: int
 
 
 def train(
@@ -93,49 +83,54 @@ def train(
     torch.manual_seed(seed)
     if base is not None and base.contract != type.contract:
         base = None
-    good = good_cells(block.values, block.quality)
+
+    # what counts, and which part of it is for what
+    good = good_cells(block.values, block.quality)  # (A, T, C)
     if exclude is not None:
         good &= ~exclude[:, :, None]
-    split_all = split_in_time(good)
-    kept = np.flatnonzero((split_all.train.sum(axis=1) >= fleet_fit.TRAIN_STEPS_MIN) & (split_all.calibrate.sum(axis=1) >= 8))
+    split = split_in_time(good)
+    train_steps, calibration_steps = split.train.sum(axis=1), split.calibrate.sum(axis=1)
+    kept = np.flatnonzero((train_steps >= fleet_fit.TRAIN_STEPS_MIN) & (calibration_steps >= CALIBRATION_STEPS_MIN))
     if not len(kept):
         raise TrainingImpossible(
-            f"{type.slug}: no version trained: none of {len(block.assets)} twins has {fleet_fit.TRAIN_STEPS_MIN} good steps to train on "
-            f"(most: {int(split_all.train.sum(axis=1).max(initial=0))} of {block.steps}); tried again when more steps have closed"
+            f"{type.slug}: no version trained: none of {len(block.assets)} twins has {fleet_fit.TRAIN_STEPS_MIN} good "
+            f"steps to train on (most: {int(train_steps.max(initial=0))} of {block.steps} steps); tried again when more steps have closed"
         )
-    split = Split(split_all.train[kept], split_all.calibrate[kept], split_all.holdout_start)
-    block = _only(block, kept)
-    good = good[kept]
-    loc, scale = fleet_fit.scalers(block.values, good & split.train[:, :, None])
+    learning = len(block.assets) - len(kept)
+    block, good, split = only_twins(block, kept), good[kept], split.only(kept)
+    twins, steps, channels = block.values.shape
+    training = good & split.train[:, :, None]
 
-    # tensors the forecaster trains on: (A, past - 1 + T, C), so that the first step has a whole (masked) past
-    channels = len(block.channels)
-    architecture = Architecture(twins=len(kept), channels=channels, past=WINDOW, horizons=HORIZONS)
-    layout = Layout(window=WINDOW, span=fleet_fit.span_for(channels, block.steps), components=1)
-    span_ns = int(split.holdout_start * block.period_ns)
-    day, week = span_ns >= 2 * DAY_NS, span_ns >= 2 * WEEK_NS
+    # scalers, and the record in units of each twin's spread
+    loc, scale = fleet_fit.scalers(block.values, training)  # (A, C)
     x = np.where(good, (block.values - loc[:, None]) / scale[:, None], 0.0).clip(-1e4, 1e4).astype(np.float32)
+    span_ns = split.holdout_start * block.period_ns
+    day = base.info.calendar_day if base is not None else span_ns >= 2 * DAY_NS
+    week = base.info.calendar_week if base is not None else span_ns >= 2 * WEEK_NS
+    calendars = calendar(block.time_ns(), day=day, week=week)
 
+    # the forecaster
+    architecture = Architecture(twins=twins, channels=channels, past=WINDOW, horizons=HORIZONS)
     network = Forecaster(architecture)
-    network.step.copy_(torch.from_numpy(fleet_fit.usual_steps(x, good & split.train[:, :, None])))
+    network.step.copy_(torch.from_numpy(fleet_fit.usual_steps(x, training)))
     if base is not None:
-        fleet_fit.inherit(network, base.detectors.network, tuple(base.info.assets), block.assets)
-    samples, loss_train, loss_calibrate, loss_naive = _fit_forecaster(
-        network,
-        torch.from_numpy(x),
-        torch.from_numpy(good.astype(np.float32)),
-        torch.from_numpy(calendar(block.time_ns(), day=day, week=week)),
-        split,
-        base=base,
-        seed=seed,
-    )
+        fleet_fit.inherit(network, base.detectors.network, base.info.assets, block.assets)
+    fit = fit_forecaster(network, x, good, calendars, split.train, split.calibrate, fine_tune=base is not None, seed=seed)
 
-    components = fleet_fit.components(x, good, split.train, layout.span)
-    layout = replace(layout, components=components[1].shape[2])
-    detectors = Detectors(architecture, layout)
+    # what is fitted in closed form, a twin
+    span = fleet_fit.span_for(channels, steps)
+    centre, basis = fleet_fit.components(x, good, split.train, span)
+    levels = level.fit_fleet(x, good, split.train | split.calibrate, calendars, judged=span_ns >= LEVEL_DAYS * DAY_NS)
+    detectors = Detectors(architecture, Layout(window=WINDOW, span=span, components=basis.shape[2]))
     detectors.network.load_state_dict(network.state_dict())
-    for name, tensor in (("loc", torch.from_numpy(loc)), ("scale", torch.from_numpy(scale)), ("centre", components[0]), ("basis", components[1])):
-        getattr(detectors, name).copy_(tensor)
+    for buffer, fitted in (
+        (detectors.loc, torch.from_numpy(loc)),
+        (detectors.scale, torch.from_numpy(scale)),
+        (detectors.centre, centre),
+        (detectors.basis, basis),
+        (detectors.level_weights, torch.from_numpy(levels.weights)),
+    ):
+        buffer.copy_(fitted)
     info = VersionInfo(
         name=type.slug,
         type=type.id,
@@ -144,7 +139,7 @@ def train(
         channels=block.channels,
         period_ns=block.period_ns,
         assets=block.assets,
-        alarm_p=1e-3,
+        alarm_p=1e-3,  # until it is calibrated below
         base=None if base is None else base.version,
         trained_from_ns=int(block.time_ns()[0]),
         trained_to_ns=int(block.time_ns()[-1]),
@@ -152,24 +147,24 @@ def train(
         calendar_day=day,
         calendar_week=week,
         architecture=architecture,
-        layout=layout,
+        layout=detectors.layout,
     )
+
+    # p-values, and the p-value at which steps count towards an alarm
     model = ServedModel(info, detectors, sha256="", device="cpu")
-    block_good = replace_quality(block, good)
-    levels = level.fit_fleet(x, good, split.train | split.calibrate, calendar(block.time_ns(), day=day, week=week))
-    detectors.level_weights.copy_(torch.from_numpy(levels.weights))
-    surprise = calibrate(model, block_good, split.calibrate, levels)
+    surprise = fit_all_tables(model, bad_marked(block, good), split.calibrate, levels)  # (A, T)
     chosen = alarm_rate.choose(surprise, block.period_ns, alarms_per_twin_day)
     info = version.named(replace(info, alarm_p=chosen.alarm_p), detectors, number)
     payload = version.encode(info, detectors)
     figures = {
-        "loss_train": loss_train,
-        "loss_calibration": loss_calibrate,
-        "loss_naive": loss_naive,
-        "samples": float(samples),
-        "twins": float(len(kept)),
-        "twins_learning": float(split_all.train.shape[0] - len(kept)),
-        "steps": float(block.steps),
+        "loss_train": fit.loss_train,
+        "loss_calibration": fit.loss_calibration,
+        "loss_one_step": fit.loss_one_step,
+        "loss_naive_one_step": fit.loss_naive,
+        "samples": float(fit.samples),
+        "twins": float(twins),
+        "twins_learning": float(learning),
+        "steps": float(steps),
         "parameters": float(sum(p.numel() for p in network.parameters())),
         "alarm_p": chosen.alarm_p,
         "calibration_alarms_per_twin_day": chosen.alarms_per_twin_day,
@@ -177,142 +172,3 @@ def train(
         "seconds": time.perf_counter() - began,
     }
     return Trained(version.decode(payload, origin=f"{info.name} {info.version}"), payload, figures)
-
-
-def split_in_time(good: NDArray[np.bool_]) -> Split:
-    """Split each twin's own usable steps: older part, newer part, and the common newest hold-out. `good` is (A, T, C)."""
-    usable = good.any(axis=2)
-    steps = usable.shape[1]
-    holdout_start = steps - int(steps * HOLDOUT_SHARE)
-    before = usable & (np.arange(steps) < holdout_start)
-    place = np.cumsum(before, axis=1)  # 1 for a twin's first usable step
-    cut = np.ceil(place[:, -1:] * (1 - CALIBRATION_SHARE))
-    return Split(before & (place <= cut), before & (place > cut), holdout_start)
-
-
-def _fit_forecaster(
-    network: Forecaster, x: Tensor, good: Tensor, calendars: Tensor, split: Split, *, base: ServedModel | None, seed: int
-) -> tuple[int, float, float, float]:
-    """The training loop. `x`, `good` (A, T, C); `calendars` (T, features). Returns samples seen and three mean losses."""
-    a = network.architecture
-    first = a.past
-    pad = (0, 0, first, a.horizons - 1)
-    x, good = torch.nn.functional.pad(x, pad), torch.nn.functional.pad(good, pad)  # (A, past + T + horizons - 1, C)
-    calendars_of = calendars
-    generator = torch.Generator().manual_seed(seed)
-    trainable = torch.from_numpy(split.train)
-
-    def batch(rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Inputs and the targets of the `horizons` steps from `steps` on; targets outside the training part do not count."""
-        at = steps[:, None] + torch.arange(first)  # padded: the steps before `steps`
-        ahead = steps[:, None] + first + torch.arange(a.horizons)
-        return x[rows[:, None], at], good[rows[:, None], at], x[rows[:, None], ahead], good[rows[:, None], ahead]
-
-    def loss_of(rows: Tensor, steps: Tensor, part: Tensor, cut: bool) -> Tensor:
-        past, mask, target, counts = batch(rows, steps)
-        inside = (steps[:, None] + torch.arange(a.horizons)).clamp(max=part.shape[1] - 1)
-        counts = counts * part[rows[:, None], inside][..., None]
-        if cut:  # some windows start late, as they do for a new twin and for the shift detector
-            keep = torch.randint(8, first + 1, (len(rows), 1), generator=generator)
-            keep = torch.where(torch.rand(len(rows), 1, generator=generator) < 0.4, keep, first)
-            seen = (torch.arange(first)[None] >= first - keep)[..., None]
-            past, mask = past * seen, mask * seen
-        mean, log_scale = network(rows, past, mask, calendars_of[steps])
-        return (student_nll(mean, log_scale, target.clamp(-20, 20)) * counts).sum() / counts.sum().clamp(min=1)
-
-    def mean_loss(part: Tensor, naive: bool = False) -> float:
-        candidates = part.nonzero()
-        chosen = candidates[torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))[:4096]]
-        with torch.inference_mode():
-            network.eval()
-            if naive:  # persistence with the best constant scale
-                past, mask, target, counts = batch(chosen[:, 0], chosen[:, 1])
-                error = (target[:, 0] - past[:, -1]).abs()[(counts[:, 0] * mask[:, -1]) > 0]
-                scale = error.median().clamp(min=1e-3).log() if len(error) else torch.zeros(())
-                found = float(student_nll(torch.zeros_like(error), scale, error).mean()) if len(error) else 0.0
-            else:
-                found = float(loss_of(chosen[:, 0], chosen[:, 1], part, cut=False))
-            network.train()
-        return found
-
-    candidates = trainable.nonzero()  # (M, 2): twin, step
-    budget = TUNE_SAMPLES if base is not None else FIRST_SAMPLES
-    updates = max(20, min(budget, EPOCHS_MAX * len(candidates)) // BATCH)
-    calibrate = torch.from_numpy(split.calibrate)
-    frozen = set(network.backbone()) if base is not None else set()
-    trained = [parameter for parameter in network.parameters() if parameter not in frozen]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    start = [parameter.detach().clone() for parameter in trained]
-    rate = TUNE_RATE if base is not None else FIRST_RATE
-    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0 if base is not None else WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=updates, pct_start=0.15)
-    best_loss, best = mean_loss(calibrate), {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.train()
-    for update in range(updates):
-        chosen = candidates[torch.randint(len(candidates), (BATCH,), generator=generator)]
-        loss = loss_of(chosen[:, 0], chosen[:, 1], trainable, cut=True)
-        if base is not None:
-            loss = loss + PULL * sum(((p - s) ** 2).sum() for p, s in zip(trained, start, strict=True))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        schedule.step()
-        if (update + 1) % max(1, updates // 6) == 0 or update + 1 == updates:
-            now = mean_loss(calibrate)
-            if now < best_loss:
-                best_loss, best = now, {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.load_state_dict(best)
-    network.requires_grad_(True)
-    return updates * BATCH, mean_loss(trainable), best_loss, mean_loss(calibrate, naive=True)
-
-
-def calibrate(model: ServedModel, block: StepBlock, part: NDArray[np.bool_], levels: level.FleetLevels) -> NDArray[np.float32]:
-    """Fill the model's tables from the steps of `part` (A, T); returns their fused surprise, (A, T), NaN elsewhere."""
-    twins, steps = part.shape
-    detectors, window = model.detectors, model.window
-    values, quality = padded(block, window)
-    times = block.time_ns()
-    rows, at = np.nonzero(part)
-    found: list[list[Tensor]] = [[] for _ in DETECTORS]
-    for start in range(0, len(rows), 4096):
-        r, t = rows[start : start + 4096], at[start : start + 4096]
-        v, q = gather(values, quality, r, t, window)
-        tensors = [torch.from_numpy(array) for array in (r, v, good_cells(v, q), *model.calendars(times[t]))]
-        with torch.inference_mode():
-            s = detectors.statistics(*tensors)
-        for kept, name in zip(found, DETECTORS, strict=True):
-            kept.append(getattr(s, name))
-    rows_t = torch.from_numpy(rows)
-    joined = [torch.cat(parts) for parts in found]  # (M, C) or (M, 1)
-    # the weights have seen these steps: what counts is how far each was off when its own stretch was left out
-    joined[DETECTORS.index("level")] = torch.from_numpy(levels.left_out[rows, at])
-    for name, one in zip(DETECTORS, joined, strict=True):
-        dense = np.full((twins, one.shape[1], steps), np.nan, np.float32)
-        dense[rows, :, at] = np.where(one.numpy() > 0, one.numpy(), np.nan)  # 0: nothing to judge
-        if name == "level":
-            tables = levels.tables
-        else:
-            tables = np.stack([calibration.fit_tables(dense[:, column]) for column in range(one.shape[1])], axis=1)
-        detectors.table(name).copy_(torch.from_numpy(tables))
-    with torch.inference_mode():
-        surprises = Surprises(*(calibration.surprise(detectors.table(n)[rows_t], one) for n, one in zip(DETECTORS, joined, strict=True)))
-        raw = strongest(surprises)
-    dense = np.full((twins, steps), np.nan, np.float32)
-    dense[rows, at] = raw.numpy()
-    detectors.table_fused.copy_(torch.from_numpy(calibration.fit_tables(dense)[:, None]))
-    with torch.inference_mode():
-        dense[rows, at] = calibration.surprise(detectors.table_fused[rows_t, 0], raw).numpy()
-    return dense
-
-
-def replace_quality(block: StepBlock, good: NDArray[np.bool_]) -> StepBlock:
-    """The block with every cell that does not count marked bad, excluded ones too."""
-    quality = np.where(good, block.quality, np.maximum(block.quality, 1)).astype(np.uint8)
-    return StepBlock(block.assets, block.channels, block.first_step, block.period_ns, block.values, quality)
-
-
-def _only(block: StepBlock, kept: NDArray[np.int64]) -> StepBlock:
-    assets = tuple(block.assets[row] for row in kept)
-    return StepBlock(assets, block.channels, block.first_step, block.period_ns, block.values[kept], block.quality[kept])

@@ -54,7 +54,12 @@ def save(model: ServedModel, path: Path) -> str:
 
 
 def load(
-    path: Path, *, expect_sha256: str | None = None, expect_contract: str | None = None, device: str | None = None, slow_s: float = 2.0
+    path: Path,
+    *,
+    expect_sha256: str | None = None,
+    expect_contract: str | None = None,
+    device: str | None = None,
+    slow_s: float = 2.0,
 ) -> ServedModel:
     """Read, check and warm up a version.
 
@@ -71,8 +76,12 @@ def load(
     try:
         payload = Path(path).read_bytes()
     except OSError as error:
-        raise VersionRefused("missing", f"version file {path} can't be read ({error.strerror}); the version before keeps serving") from error
-    return decode(payload, origin=str(path), expect_sha256=expect_sha256, expect_contract=expect_contract, device=device, slow_s=slow_s)
+        raise VersionRefused(
+            "missing", f"version file {path} can't be read ({error.strerror}); the version before keeps serving"
+        ) from error
+    return decode(
+        payload, origin=str(path), expect_sha256=expect_sha256, expect_contract=expect_contract, device=device, slow_s=slow_s
+    )
 
 
 def decode(
@@ -105,7 +114,7 @@ def decode(
     except (KeyError, TypeError, ValueError) as error:
         raise refuse("shape", f"its header does not describe a version ({error!r})") from error
     if expect_contract is not None and info.contract != expect_contract:
-        raise refuse("contract", f"{info.name} {info.version} was trained for contract {info.contract}, expected {expect_contract}")
+        raise refuse("contract", f"{info.version} was trained for contract {info.contract}, expected {expect_contract}")
     detectors = Detectors(info.architecture, info.layout)
     try:
         detectors.load_state_dict(tensors, strict=True)
@@ -114,7 +123,7 @@ def decode(
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
-            raise refuse("non-finite", f"{info.name} {info.version}: {name} holds {bad} values that are not finite, expected none")
+            raise refuse("non-finite", f"{info.version}: {name} holds {bad} values that are not finite, expected none")
     if not 0 < info.alarm_p < 1:
         raise refuse("non-finite", f"{info.name} {info.version}: alarm_p is {info.alarm_p}, expected between 0 and 1")
     model = ServedModel(info, detectors, sha256=sha256, device=device)
@@ -134,7 +143,9 @@ def _warm_up(model: ServedModel, *, refuse_after_s: float, origin: str) -> None:
         scores = model.score(rows, windows, np.zeros(windows.shape, np.uint8), times)
         took_s = time.perf_counter() - began
     if not all(np.isfinite(part).all() for part in (scores.expected, scores.spread, scores.score, scores.p_value)):
-        raise VersionRefused("non-finite", f"{origin} not served: warm-up gave values that are not finite; the version before keeps serving")
+        raise VersionRefused(
+            "non-finite", f"{origin} not served: warm-up gave values that are not finite; the version before keeps serving"
+        )
     if took_s > refuse_after_s:
         raise VersionRefused(
             "slow",

@@ -27,7 +27,7 @@ def good_cells(values: NDArray[np.float32], quality: NDArray[np.uint8]) -> NDArr
     >>> good_cells(np.array([1.0, np.nan, 2.0], np.float32), np.array([0, 0, 1], np.uint8))
     array([ True, False, False])
     """
-    return np.isfinite(values) & (quality == 0)
+    return np.asarray(np.isfinite(values) & (quality == 0))
 
 
 def calendar(time_ns: NDArray[np.int64], *, day: bool = True, week: bool = True) -> NDArray[np.float32]:

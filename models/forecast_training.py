@@ -1,0 +1,170 @@
+"""Training of the forecaster: one plain loop, first training and fine-tuning alike.
+
+In:   scaled steps of all twins, which count, which may be targets of training and of calibration.
+Out:  the network with the weights that were best on the calibration steps; `FitFigures`.
+Same input, seed and thread count → same weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.network import Forecaster, student_nll
+
+BATCH = 256
+FIRST_SAMPLES, TUNE_SAMPLES = 150_000, 50_000
+EPOCHS_MAX = 25
+FIRST_RATE, TUNE_RATE = 3e-3, 1e-3
+WEIGHT_DECAY = 1e-2  # of a first training
+PULL = 1e-3  # of a fine-tuned weight towards the base, per squared difference
+CUT_SHARE, CUT_STEPS_MIN = 0.4, 8  # share of windows that start late, as a new twin's do, and the fewest steps they keep
+TARGET_CLIP = 20.0
+CHECKS = 6  # times the calibration loss is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class FitFigures:
+    samples: int
+    loss_train: float
+    loss_calibration: float
+    loss_naive: float  # persistence with the best constant scale, one step ahead, on the calibration steps
+    loss_one_step: float  # the network's, one step ahead, on the same
+
+
+class Samples:
+    """Windows and the steps that follow them, cut from the record on demand. A twins × T steps × C channels."""
+
+    def __init__(
+        self, network: Forecaster, x: NDArray[np.float32], good: NDArray[np.bool_], calendars: NDArray[np.float32]
+    ) -> None:
+        a = network.architecture
+        self.past, self.horizons = a.past, a.horizons
+        pad = (0, 0, a.past, a.horizons - 1)  # (A, past + T + horizons - 1, C): every step has a whole past and future
+        self.x = torch.nn.functional.pad(torch.from_numpy(x).clamp(-1e4, 1e4), pad)
+        self.good = torch.nn.functional.pad(torch.from_numpy(good.astype(np.float32)), pad)
+        self.calendars = torch.from_numpy(calendars)  # (T, features)
+
+    def inputs(self, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """The `past` steps before `steps`, (N, past, C), and which cells count."""
+        at = steps[:, None] + torch.arange(self.past)
+        return self.x[rows[:, None], at], self.good[rows[:, None], at]
+
+    def targets(self, rows: Tensor, steps: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+        """The `horizons` steps from `steps` on, (N, horizons, C), and which cells count: good ones inside `part` (A, T)."""
+        ahead = steps[:, None] + torch.arange(self.horizons)
+        inside = part[rows[:, None], ahead.clamp(max=part.shape[1] - 1)]
+        at = self.past + ahead
+        return self.x[rows[:, None], at].clamp(-TARGET_CLIP, TARGET_CLIP), self.good[rows[:, None], at] * inside[..., None]
+
+
+def fit_forecaster(
+    network: Forecaster,
+    x: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    calendars: NDArray[np.float32],
+    train: NDArray[np.bool_],
+    calibrate: NDArray[np.bool_],
+    *,
+    fine_tune: bool,
+    seed: int,
+) -> FitFigures:
+    """Train the network in place.
+
+    Args:
+        network: its present weights are the start, and with `fine_tune` what the weights are pulled towards.
+        x: (A, T, C) scaled, 0 where not good.
+        good: (A, T, C).
+        calendars: (T, CALENDAR_FEATURES).
+        train: (A, T) steps that may be targets.
+        calibrate: (A, T) steps that choose the best weights.
+        fine_tune: freeze the backbone, train adapters and head.
+        seed: of shuffling and of windows that start late; dropout draws from torch's own generator.
+    """
+    samples = Samples(network, x, good, calendars)
+    train_t, calibrate_t = torch.from_numpy(train), torch.from_numpy(calibrate)
+    generator = torch.Generator().manual_seed(seed)
+    candidates = train_t.nonzero()  # (M, 2): twin, step
+    updates = max(20, min(TUNE_SAMPLES if fine_tune else FIRST_SAMPLES, EPOCHS_MAX * len(candidates)) // BATCH)
+
+    network.backbone_requires_grad(not fine_tune)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    start = [parameter.detach().clone() for parameter in trained]
+    rate = TUNE_RATE if fine_tune else FIRST_RATE
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0 if fine_tune else WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=updates, pct_start=0.15)
+
+    best_loss, best = _mean_loss(network, samples, calibrate_t), _copied(network)
+    for update in range(updates):
+        network.train()
+        chosen = candidates[torch.randint(len(candidates), (BATCH,), generator=generator)]
+        rows, steps = chosen[:, 0], chosen[:, 1]
+        past, counts = samples.inputs(rows, steps)
+        seen = _late_starts(len(rows), samples.past, generator)
+        mean, log_scale = network(rows, past * seen, counts * seen, samples.calendars[steps])
+        target, weight = samples.targets(rows, steps, train_t)
+        loss = (student_nll(mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1)
+        if fine_tune:
+            for parameter, before in zip(trained, start, strict=True):
+                loss = loss + PULL * ((parameter - before) ** 2).sum()
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+        if (update + 1) % max(1, updates // CHECKS) == 0 or update + 1 == updates:
+            loss_now = _mean_loss(network, samples, calibrate_t)
+            if loss_now < best_loss:
+                best_loss, best = loss_now, _copied(network)
+
+    network.load_state_dict(best)
+    network.backbone_requires_grad(True)
+    naive, one_step = _one_step_losses(network, samples, calibrate_t)
+    return FitFigures(updates * BATCH, _mean_loss(network, samples, train_t), best_loss, naive, one_step)
+
+
+def _late_starts(n: int, past: int, generator: torch.Generator) -> Tensor:
+    """1 for the steps a window is allowed to see, (N, past, 1): some windows start late."""
+    keep = torch.randint(CUT_STEPS_MIN, past + 1, (n, 1), generator=generator)
+    keep = torch.where(torch.rand(n, 1, generator=generator) < CUT_SHARE, keep, past)
+    return (torch.arange(past)[None] >= past - keep)[..., None].float()
+
+
+def _copied(network: Forecaster) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def _some(part: Tensor) -> tuple[Tensor, Tensor]:
+    """Up to 4096 steps of `part`, always the same ones: rows, steps."""
+    candidates = part.nonzero()
+    chosen = candidates[torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))[:4096]]
+    return chosen[:, 0], chosen[:, 1]
+
+
+def _mean_loss(network: Forecaster, samples: Samples, part: Tensor) -> float:
+    rows, steps = _some(part)
+    network.eval()
+    with torch.inference_mode():
+        mean, log_scale = network(rows, *samples.inputs(rows, steps), samples.calendars[steps])
+        target, weight = samples.targets(rows, steps, part)
+        return float((student_nll(mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1))
+
+
+def _one_step_losses(network: Forecaster, samples: Samples, part: Tensor) -> tuple[float, float]:
+    """Loss one step ahead: persistence with the best constant scale, and the network."""
+    rows, steps = _some(part)
+    network.eval()
+    with torch.inference_mode():
+        past, counts = samples.inputs(rows, steps)
+        target, weight = samples.targets(rows, steps, part)
+        both = weight[:, 0] * counts[:, -1] > 0  # (N, C)
+        if not bool(both.any()):
+            return 0.0, 0.0
+        error = (target[:, 0] - past[:, -1]).abs()[both]
+        naive = student_nll(torch.zeros_like(error), error.median().clamp(min=1e-3).log(), error).mean()
+        mean, log_scale = network(rows, past, counts, samples.calendars[steps])
+        return float(naive), float(student_nll(mean[:, 0], log_scale[:, 0], target[:, 0])[both].mean())

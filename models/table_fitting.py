@@ -1,0 +1,60 @@
+"""Tables of a version: run its detectors over held-out normal steps and fit what is usual, detector by detector, then fused.
+
+In:   a model whose networks are trained, a block, which steps are held out from training.
+Out:  the model's tables are filled; the fused surprise of the steps, for the alarm threshold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import calibration
+from models.detectors import DETECTORS, Surprises, strongest
+from models.level import FleetLevels
+from models.served import ServedModel
+from models.windows import gather, good_cells, padded
+from twin.block import StepBlock
+
+ROWS_AT_ONCE = 4096
+
+
+def fit_all_tables(model: ServedModel, block: StepBlock, part: NDArray[np.bool_], levels: FleetLevels) -> NDArray[np.float32]:
+    """Fill the model's tables from the steps of `part` (A, T); returns their fused surprise, (A, T), NaN elsewhere."""
+    twins, steps = part.shape
+    detectors, window = model.detectors, model.window
+    values, quality = padded(block, window)
+    times = block.time_ns()
+    rows, at = np.nonzero(part)
+    found: list[list[Tensor]] = [[] for _ in DETECTORS]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        r, t = rows[start : start + ROWS_AT_ONCE], at[start : start + ROWS_AT_ONCE]
+        v, q = gather(values, quality, r, t, window)
+        tensors = [torch.from_numpy(array) for array in (r, v, good_cells(v, q), *model.calendars(times[t]))]
+        with torch.inference_mode():
+            s = detectors.statistics(*tensors)
+        for kept, name in zip(found, DETECTORS, strict=True):
+            kept.append(getattr(s, name))
+    rows_t = torch.from_numpy(rows)
+    joined = [torch.cat(parts) for parts in found]  # (M, C) or (M, 1)
+    # the weights have seen these steps: what counts is how far each was off when its own stretch was left out
+    joined[DETECTORS.index("level")] = torch.from_numpy(levels.left_out[rows, at])
+    for name, one in zip(DETECTORS, joined, strict=True):
+        dense = np.full((twins, one.shape[1], steps), np.nan, np.float32)
+        dense[rows, :, at] = np.where(one.numpy() > 0, one.numpy(), np.nan)  # 0: nothing to judge
+        if name == "level":
+            tables = levels.tables
+        else:
+            tables = np.stack([calibration.fit_tables(dense[:, column]) for column in range(one.shape[1])], axis=1)
+        detectors.table(name).copy_(torch.from_numpy(tables))
+    with torch.inference_mode():
+        each = [calibration.surprise(detectors.table(name)[rows_t], one) for name, one in zip(DETECTORS, joined, strict=True)]
+        raw = strongest(Surprises(*each))
+    dense = np.full((twins, steps), np.nan, np.float32)
+    dense[rows, at] = raw.numpy()
+    detectors.table_fused.copy_(torch.from_numpy(calibration.fit_tables(dense)[:, None]))
+    with torch.inference_mode():
+        dense[rows, at] = calibration.surprise(detectors.table_fused[rows_t, 0], raw).numpy()
+    return dense

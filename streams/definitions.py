@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 import orjson
+from aiokafka import TopicPartition
 from pydantic import ValidationError
 
 from streams import clients
@@ -31,6 +32,7 @@ class Definitions:
         self.interfaces: dict[str, dict[str, Any]] = {}
         self.fleet = Fleet()
         self.revision = 0
+        self.position = 0  # of the topic: everything before it is in the view
         self.unusable: Counter[str] = Counter()
 
     def type_of(self, asset: str) -> TwinType | None:
@@ -78,6 +80,7 @@ async def read_definitions(bootstrap: str, topics: Topics) -> Definitions:
     view = Definitions()
     for record in await clients.read_to_end(bootstrap, topics.definitions):
         view.apply(record.key, record.value)
+        view.position = record.offset + 1
     return view
 
 
@@ -86,9 +89,11 @@ async def follow_definitions(bootstrap: str, topics: Topics, view: Definitions, 
     consumer = clients.consumer(bootstrap, topics.definitions, client_id="livetwin-definitions")
     await consumer.start()
     try:
+        place = TopicPartition(topics.definitions, 0)
         while not stop.is_set():
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
                     view.apply(record.key, record.value)
+            view.position = max(view.position, await consumer.position(place))
     finally:
         await consumer.stop()

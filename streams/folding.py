@@ -109,12 +109,17 @@ class Folder:
         """Twins of a partition: asset, arena, row."""
         return [(asset, place.arena, place.row) for asset, place in self._places.items() if place.partition == partition]
 
-    def fold(self, records: Iterable[LogRecord]) -> Folded:
-        """Fold records; each is accepted, or refused with a reason, or waits for its asset's type."""
+    def fold(self, records: Iterable[LogRecord], *, infer: bool = True) -> Folded:
+        """Fold records; each is accepted, or refused with a reason, or waits for its asset's type.
+
+        Args:
+            infer: whether the definitions are known to be complete, so that an asset without one may get a type that
+                fits or is inferred; else its records wait.
+        """
         out = Folded()
         builders: dict[str, ReadingBatchBuilder] = {}
         origin: dict[tuple[int, int], LogRecord] = {}
-        for record, telemetry in self._placed(records, out):
+        for record, telemetry in self._placed(records, out, infer):
             place = self._places[telemetry.asset]
             if place.partition != record.partition:
                 message = (
@@ -140,9 +145,11 @@ class Folder:
         out.refused = _one_a_record(out.refused)
         return out
 
-    def _placed(self, records: Iterable[LogRecord], out: Folded) -> Iterable[tuple[LogRecord, Telemetry]]:
+    def _placed(self, records: Iterable[LogRecord], out: Folded, infer: bool) -> Iterable[tuple[LogRecord, Telemetry]]:
         """Decoded records whose twin is known, in log order within an asset."""
-        if self.placing and self._revision != self.definitions.revision:
+        if infer:
+            yield from self._release(self.placing.tellable(), out)
+        elif self.placing and self._revision != self.definitions.revision:
             yield from self._release(self.placing.declared(), out)
         self._revision = self.definitions.revision
         for record in records:
@@ -152,7 +159,8 @@ class Folder:
                 if telemetry.asset not in self._places:
                     kind = self.definitions.type_of(telemetry.asset)
                     if kind is None:
-                        yield from self._release(self.placing.wait(record, telemetry), out)
+                        if self.placing.wait(record, telemetry) and infer:
+                            yield from self._release([telemetry.asset], out)
                         continue
                     self.place(telemetry.asset, kind, record.partition)
             except ReadingRefused as refusal:

@@ -85,10 +85,15 @@ class Partitions:
             if record.partition in self._owned and record.offset >= self._owned[record.partition].position
         ]
 
-    def fold_and_score(self, records: list[ConsumerRecord]) -> Outputs:
-        """Fold records in log order; blocks, so callers use a thread."""
+    @property
+    def undeclared(self) -> bool:
+        """Whether records wait whose asset would get its type now, were the definitions known to be complete."""
+        return bool(self._folder.placing.tellable())
+
+    def fold_and_score(self, records: list[ConsumerRecord], *, infer: bool = False) -> Outputs:
+        """Fold records in log order; blocks, so callers use a thread. `infer`: see `Folder.fold`."""
         out = Outputs()
-        folded = self._folder.fold(records)
+        folded = self._folder.fold(records, infer=infer)
         out.definitions = folded.definitions
         out.counts.update(folded.counts)
         out.refused = [one for one in folded.refused if one.record.offset >= self._owned[one.record.partition].silent_until]

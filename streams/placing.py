@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from twin.infer import infer_type
 
 from streams.decoding import Telemetry, column_values
 from streams.definitions import Definitions
 from twin.errors import ReadingRefused
 from twin.fleet import TwinDeclaration
+from twin.infer import infer_type
 from twin.types import TwinType, compile_type
 
 if TYPE_CHECKING:
@@ -67,8 +67,16 @@ class Placing:
         """Waiting assets that have a declared type by now."""
         return [asset for asset in self._waiting if self._definitions.type_of(asset) is not None]
 
-    def wait(self, record: LogRecord, telemetry: Telemetry) -> list[str]:
-        """Keep a record; returns its asset when its type can be told now, for `take`."""
+    def tellable(self) -> list[str]:
+        """Waiting assets whose type can be told, declared or not."""
+        return [asset for asset, waiting in self._waiting.items() if self._tellable(asset, waiting)]
+
+    def _tellable(self, asset: str, waiting: _Waiting) -> bool:
+        declared = self._definitions.type_of(asset) is not None
+        return declared or self._match(waiting) is not None or len(waiting.times) >= ENOUGH_TIMES
+
+    def wait(self, record: LogRecord, telemetry: Telemetry) -> bool:
+        """Keep a record; whether its asset's type can be told now, for `take`."""
         if self._held >= MOST_WAITING:
             raise ReadingRefused(
                 "unknown-asset",
@@ -82,9 +90,7 @@ class Placing:
             waiting.times.add(telemetry.time_ns)
         else:
             waiting.times.update(telemetry.time_ns.tolist())
-        if self._match(waiting) is not None or len(waiting.times) >= ENOUGH_TIMES:
-            return [telemetry.asset]
-        return []
+        return self._tellable(telemetry.asset, waiting)
 
     def take(self, asset: str) -> Placed:
         """The asset's type and what waited for it. Raises Unplaceable when none can be told; its records wait no longer."""

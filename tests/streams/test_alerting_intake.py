@@ -104,7 +104,7 @@ async def test_offsets_that_hold_no_record_are_passed_over(bench: Bench, kafka: 
         await in_transaction.send_and_wait(bench.topic, b"x", partition=0)  # offset 3, and a marker at 4
     await in_transaction.stop()
     partition = TopicPartition(bench.topic, 0)
-    while (await bench.partition_log.ends([partition]))[partition] < 5:  # the marker comes a little later
+    while (await bench.partition_log.ends([partition]))[partition] < 5:  # noqa: ASYNC110 - the marker comes a little later
         await asyncio.sleep(0.05)
     await bench.produce(1)  # offset 5
     await bench.intake.take(bench.delivered(0, 1, 2, 3, 5), generation=1)

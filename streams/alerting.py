@@ -15,7 +15,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,9 @@ async def _serve(bootstrap: str, topics: Topics, folder: Path) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    partitions = await _partitions(bootstrap, topics)
+    partitions = await _partitions(bootstrap, topics, stop)
+    if partitions is None:
+        return
     async with AsyncExitStack() as stack:
         producer = clients.producer(bootstrap, client_id=f"{topics.prefix}alerting", request_timeout_ms=120_000)
         stack.push_async_callback(producer.stop)
@@ -202,8 +204,8 @@ def _audit(app: faust.App, intakes: Sequence[Intake]) -> Callable[[], Awaitable[
     return audit
 
 
-async def _partitions(bootstrap: str, topics: Topics) -> int:
-    """Partitions of the signals; waits for the topics for a while."""
+async def _partitions(bootstrap: str, topics: Topics, stop: asyncio.Event) -> int | None:
+    """Partitions of the signals; waits for the topics for a while. None when it was stopped before they came."""
     needed = [topics.signals, topics.alert_commands, topics.alerting_inbox]
     needed += [topics.alerting_epochs, topics.alerting_conditions, topics.alerting_closed]
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -220,7 +222,9 @@ async def _partitions(bootstrap: str, topics: Topics) -> int:
                     f"topics {', '.join(missing)} were not there within {_TOPICS_WAIT_S:.0f} s, expected all of "
                     f"{topics.prefix}*; alerting did not start"
                 )
-            await asyncio.sleep(0.5)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.5)
+                return None
     finally:
         await admin.close()
     for name in needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -122,3 +123,16 @@ async def test_stops_on_sigterm_within_seconds_and_goes_on_where_it_was(run: Ale
     assert {alert.revision for alert in alerts} == {1, 2, 3}
     assert alerts[-1].comments[0].text == "while it was away"
     assert alerts[-1].state == "cleared"
+
+
+async def test_without_its_topics_it_waits_and_stops_when_told(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    async with alerting_run(kafka, topic_prefix, tmp_path) as other:
+        run = AlertingRun(kafka, f"{topic_prefix}nowhere.", tmp_path, other.producer)
+        process = run.start()
+        try:
+            await asyncio.sleep(4.0)
+            assert process.poll() is None
+            assert await run.end(process) < 5
+        finally:
+            process.kill()
+    assert process.returncode == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -42,51 +42,54 @@ def enforce(
     max_age_ns: int,
     max_bytes: int,
 ) -> dict[str, int]:
-    """Drop steps and cleared alerts older than `max_age_ns` before the newest step, then oldest steps until `max_bytes` holds."""
+    """Drop steps older than `max_age_ns`, then the oldest until `max_bytes` holds, and alerts that were cleared before them.
+
+    The age of a step is against the newest step of its type: simulated types may have a clock of their own.
+    """
     dropped = {"steps": 0, "alerts": 0}
-    ends = [int(table.newest.last_ns.max()) for table in tables if len(table.newest.rows(None))]
+    ends = {table: int(table.newest.last_ns.max()) for table in tables if len(table.newest.rows(None))}
     if not ends:
         return dropped
-    _drop_before(cursor, tables, max(ends) - max_age_ns, dropped)
+    _drop_older(cursor, ends, max_age_ns, dropped)
     for _ in range(_ROUNDS):
         used = _settle(cursor, tables, path, quiet, max_bytes)
         if used is None or used <= max_bytes:
             break
-        cut = _oldest_share(cursor, tables, 1 - _ROOM * max_bytes / used)
-        if cut is None:
-            break
-        _drop_before(cursor, tables, cut + 1, dropped)
+        age_ns = _age_of_share(cursor, ends, 1 - _ROOM * max_bytes / used)
+        if age_ns <= 0:
+            break  # only the newest steps are left
+        _drop_older(cursor, ends, age_ns - 1, dropped)
     if dropped["steps"] or dropped["alerts"]:
         log.info("store-limits-enforced steps_dropped=%d alerts_dropped=%d", dropped["steps"], dropped["alerts"])
     return dropped
 
 
-def _drop_before(cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable], time_ns: int, dropped: dict[str, int]) -> None:
+def _drop_older(cursor: duckdb.DuckDBPyConnection, ends: Mapping[TypeTable, int], age_ns: int, dropped: dict[str, int]) -> None:
     cursor.begin()
-    for table in tables:
+    for table, end in ends.items():
         for name in (table.hot, table.cold):
-            count = cursor.execute(f"DELETE FROM {name} WHERE time < {time_ns}").fetchone()
+            count = cursor.execute(f"DELETE FROM {name} WHERE time < {end - age_ns}").fetchone()
             dropped["steps"] += count[0] if count else 0
-    count = cursor.execute("DELETE FROM alerts WHERE cleared_ns < ?", [time_ns]).fetchone()
+    count = cursor.execute("DELETE FROM alerts WHERE cleared_ns < ?", [min(ends.values()) - age_ns]).fetchone()
     dropped["alerts"] += count[0] if count else 0
     cursor.commit()
 
 
-def _oldest_share(cursor: duckdb.DuckDBPyConnection, tables: Sequence[TypeTable], share: float) -> int | None:
-    """The event time up to which this share of the bytes of all steps lies, by percentiles of each type."""
-    times = " UNION ALL ".join(
-        f"SELECT list_prepend(min(time), approx_quantile(time, [{_PERCENTS}])) AS moments, "
-        f"count(*) * {table.row_bytes} AS weight "
-        f"FROM {table.steps(['time'], 'true')} HAVING count(*) > 0"
-        for table in tables
-    )
-    rows = cursor.execute(f"SELECT unnest(moments) AS moment, weight FROM ({times}) ORDER BY moment").fetchall()
-    total, passed = sum(weight for _, weight in rows), 0
-    for moment, weight in rows:
+def _age_of_share(cursor: duckdb.DuckDBPyConnection, ends: Mapping[TypeTable, int], share: float) -> int:
+    """The age above which this share of the bytes of all steps lies, by percentiles of each type."""
+    ages: list[tuple[int, int]] = []
+    for table, end in ends.items():
+        row = cursor.execute(
+            f"SELECT list_prepend(min(time), approx_quantile(time, [{_PERCENTS}])), count(*) FROM {table.steps(['time'], 'true')}"
+        ).fetchone()
+        if row is not None and row[1]:
+            ages += [(end - min(moment, end), row[1] * table.row_bytes) for moment in row[0]]
+    total, passed = sum(weight for _, weight in ages), 0
+    for age_ns, weight in sorted(ages, reverse=True):
         passed += weight
         if passed >= share * total:
-            return int(moment)
-    return None
+            return age_ns
+    return 0
 
 
 def _settle(

@@ -113,7 +113,11 @@ class TwinStore(Protocol):
         ...
 
     def enforce_limits(self, *, max_age_ns: int, max_bytes: int) -> Mapping[str, int]:
-        """Drop the oldest steps past an age (against the newest event time kept) or a size; what was dropped."""
+        """Drop the oldest steps past an age or a size; what was dropped: `steps`, `alerts`.
+
+        The age of a step is against the newest event time kept of its type: simulated types may have a clock of their own.
+        Alerts go once they were cleared before all steps that are kept.
+        """
         ...
 
     def size_bytes(self) -> int: ...

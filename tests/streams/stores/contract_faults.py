@@ -17,16 +17,19 @@ WRITER = Path(__file__).with_name("write_until_killed.py")
 
 
 class FaultsContract:
-    def test_steps_older_than_the_age_are_dropped_against_the_newest_event_time(self, backend: Backend) -> None:
+    def test_steps_older_than_the_age_are_dropped_against_the_newest_of_their_type(self, backend: Backend) -> None:
         address = backend.address()
         store = backend.open(address)
-        store.write_history([plain_block(TANK, ["t1"], range(100)), plain_block(PUMP, ["silent"], range(20))])
+        store.write_history([plain_block(TANK, ["t1"], range(100)), plain_block(TANK, ["silent"], range(20))])
         store.write_alerts([alert("old", 1, onset_s=1, cleared_s=10), alert("open", 1, onset_s=1), alert("new", 1, cleared_s=90)])
+        simulated = range(10**9, 10**9 + 20)  # another type, whose clock is decades ahead
+        store.write_history([plain_block(PUMP, ["p1"], simulated)])
         dropped = store.enforce_limits(max_age_ns=50 * SECOND_NS, max_bytes=2**40)
         for _ in range(2):
             assert store.span("t1") == (49 * SECOND_NS, 99 * SECOND_NS)
             assert store.span("silent") is None
-            assert [twin.asset for twin in store.latest()] == ["t1"]
+            assert [twin.asset for twin in store.latest()] == ["p1", "t1"]
+            assert store.span("p1") == (simulated[0] * SECOND_NS, simulated[-1] * SECOND_NS)
             assert store.at(30 * SECOND_NS) == []
             assert len(store.history("t1", channels=None, from_ns=0, to_ns=2**62, points=1000).risk.time_ns) == 51
             assert {found.id for found in store.alerts()} == {"open", "new"}

@@ -52,12 +52,14 @@ def mark_key(partition: int) -> bytes:
     return MARK_PREFIX + str(partition).encode()
 
 
-def mark_value(offset: int) -> bytes:
-    return orjson.dumps({"schema": SCHEMA, "offset": offset})
+def mark_value(offset: int, epoch: int) -> bytes:
+    return orjson.dumps({"schema": SCHEMA, "offset": offset, "epoch": epoch})
 
 
-def read_mark(value: bytes) -> int:
-    return int(orjson.loads(value)["offset"])
+def read_mark(value: bytes) -> tuple[int, int]:
+    """Offset to fold from, and the epoch of the owner who wrote it."""
+    found = orjson.loads(value)
+    return int(found["offset"]), int(found["epoch"])
 
 
 def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:

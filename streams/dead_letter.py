@@ -43,6 +43,8 @@ async def send(
         ("offset", str(record.offset).encode()),
         ("timestamp", str(record.timestamp).encode()),
     ]
+    if key is None and value is None:
+        value = b""  # a client may send such a record, but not this one
     if key is not None:
         key = key[:_MOST_KEY_BYTES]
     room = most_bytes - len(key or b"") - _MOST_MESSAGE_BYTES - 1024

@@ -209,7 +209,7 @@ class Partitions:
                     twins.append((partition, twin_key(asset), export_twin(arena, self._scorer(arena), row)))
                     self._saved_offset[asset] = offset
             owned.mark = self._safe(partition)
-            marks.append((partition, mark_key(partition), mark_value(owned.mark)))
+            marks.append((partition, mark_key(partition), mark_value(owned.mark, owned.epoch)))
             for scorer in self._scorers.values():
                 if partition in scorer.switches:
                     scorer.switches[partition].forget_before(owned.mark)
@@ -233,7 +233,7 @@ class Partitions:
             self._owned[partition] = owned = _Owned(
                 position=committed[partition] if saved.mark is None else saved.mark,
                 silent_until=committed[partition],
-                epoch=epoch,
+                epoch=saved.epoch,
                 mark=saved.mark or 0,
                 settled_until=committed[partition],
             )
@@ -242,7 +242,9 @@ class Partitions:
                 owned.settled_until = ends[partition]
             self._restore(partition, saved)
         for partition, owned in self._owned.items():
-            owned.epoch = epoch
+            known = max([owned.epoch, *(serving.epoch for _, serving in self._recorded(partition))])
+            # the group's generation starts over when its offsets expire; an epoch must not, or sinks would ignore us
+            owned.epoch = epoch if epoch >= known else known + 1
             seeks[partition] = owned.position
         return seeks
 
@@ -274,23 +276,23 @@ class Partitions:
 
     async def _restore_switches(self, partition: int, owned: _Owned) -> None:
         """The versions that scored this partition before us, at the same offsets."""
-        for name, switches in self._recorded(partition):
+        for name, serving in self._recorded(partition):
             kind = self._definitions.by_slug(name)
             if kind is None:
                 continue
             scorer = self._scorer(self._folder.arena(kind))
             table = scorer.switches.setdefault(partition, Switches())
-            for switch in switches:
+            for switch in serving.switches:
                 try:
                     served = await self._champions.shelf.get(uri=switch.uri, sha256=switch.sha256, contract=kind.contract)
                 except VersionRefused as refusal:
                     log.error("past-version-missing", extra={"model": name, "version": switch.version, "found": str(refusal)})
                     continue
                 table.add(switch.offset, served)
-            owned.switches[name] = list(switches)
+            owned.switches[name] = list(serving.switches)
 
-    def _recorded(self, partition: int) -> Iterator[tuple[str, list[Switch]]]:
+    def _recorded(self, partition: int) -> Iterator[tuple[str, Serving]]:
         for name in list(self._view.models):
             serving = self._view.serving(name, partition)
             if serving is not None:
-                yield name, serving.switches
+                yield name, serving

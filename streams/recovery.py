@@ -26,6 +26,7 @@ class PartitionCheckpoint:
     """What is saved of one partition. `mark` None: nothing is saved, fold from the beginning of the log."""
 
     mark: int | None = None
+    epoch: int = 0  # of the owner who wrote the mark
     twins: dict[str, Saved] = field(default_factory=dict)
 
 
@@ -61,7 +62,7 @@ async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[
 def _take(into: PartitionCheckpoint, key: bytes, value: bytes) -> None:
     try:
         if key.startswith(MARK_PREFIX):
-            into.mark = read_mark(value)
+            into.mark, into.epoch = read_mark(value)
         elif key.startswith(TWIN_PREFIX):
             saved = read_twin(value)
             into.twins[saved.asset] = saved

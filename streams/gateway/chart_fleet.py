@@ -19,6 +19,7 @@ from streams.records import TwinState
 from twin.fleet import TwinDeclaration
 
 MOST_NODES: Final = 600
+MOST_LABELS: Final = 6
 _RISK_COLOURS: Final = {  # tone → (light, dark)
     "calm": ("#2b8a66", "#4fc08d"),
     "watch": ("#c98a12", "#e5ac3f"),
@@ -99,22 +100,37 @@ def colour(state: TwinState | None, dark: bool) -> str:
     return _RISK_COLOURS[tone][1 if dark else 0]
 
 
+def _named(drawn: FleetMap, states: Mapping[str, TwinState | None]) -> set[str]:
+    """The few that are worth a label on the map: the riskiest that are not OK."""
+    loud = [node.asset for node in drawn.nodes if health_of(states.get(node.asset)) in ("alarm", "warning")]
+    return set(heapq.nlargest(MOST_LABELS, loud, key=lambda asset: _risk(states.get(asset))))
+
+
+def _quartile(drawn: FleetMap) -> float:
+    """From here on to the right a label stands left of its node, so that it stays on the map."""
+    places = [node.x for node in drawn.nodes if node.x is not None]
+    return min(places) + 0.75 * (max(places) - min(places)) if places else 0.0
+
+
 def node_points(drawn: FleetMap, states: Mapping[str, TwinState | None], dark: bool) -> list[dict[str, Any]]:
     """The part of the option that changes with every step."""
     points = []
+    named = _named(drawn, states)
+    middle = _quartile(drawn)
     base = 13 if len(drawn.nodes) <= 60 else 10 if len(drawn.nodes) <= 200 else 7
     ink, panel = ("#e7eaef", "#14181f") if dark else ("#171a1f", "#ffffff")
     for node in drawn.nodes:
         state = states.get(node.asset)
         health = health_of(state)
         loud = health in ("alarm", "warning")
+        side = "left" if node.x is not None and node.x > middle else "right"
         tone = HEALTH[health]
         fill = colour(state, dark)
         point: dict[str, Any] = {
             "id": node.asset,
             "name": node.asset,
             "symbol": SYMBOLS[node.kind % len(SYMBOLS)],
-            "symbolSize": base * (2.0 if health == "alarm" else 1.5 if health == "warning" else 1.25 if node.kind else 1.0),
+            "symbolSize": base * (1.7 if health == "alarm" else 1.5 if health == "warning" else 1.25 if node.kind else 1.0),
             "value": "–" if state is None else round(state.risk, 2),
             "word": tone.word,
             "title": node.label,
@@ -125,9 +141,9 @@ def node_points(drawn: FleetMap, states: Mapping[str, TwinState | None], dark: b
             },
             "z": 3 if loud else 2,
             "label": {
-                "show": loud,
+                "show": node.asset in named,
                 "formatter": f"{tone.glyph} {node.label}",
-                "position": "right",
+                "position": side,
                 "color": ink,
                 "fontSize": 11,
                 "fontWeight": 600,

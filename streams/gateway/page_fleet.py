@@ -27,7 +27,7 @@ _RAMP: Final = (
     ("calm", "risk below 0.3"),
     ("watch", "0.3–0.5"),
     ("high", "0.5–0.8"),
-    ("critical", "0.8 and more"),
+    ("critical", "0.8 and more, or alarm"),
 )
 
 States = dict[str, TwinState | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import Request
@@ -18,8 +19,17 @@ from streams.records import ModelVersion
 
 _SHOWN: Final = 12  # versions
 _CHOICES: Final = 30  # versions that can be promoted by hand
-_FIGURES: Final = 7
 _COLUMNS: Final = 3  # figures beside each version
+# the trainer's figures that say most, and what they are called here; others follow by their own name
+_FIGURES: Final = {
+    "candidate_loss": "hold-out loss",
+    "candidate_share_p05": "share of p < 0.05",
+    "candidate_alarms": "hold-out alarms",
+    "champion_loss": "loss of the one before",
+    "twins": "twins learnt",
+    "parameters": "parameters",
+    "seconds": "training, seconds",
+}
 
 
 def build(gateway: Gateway, request: Request) -> None:
@@ -129,7 +139,13 @@ class _ModelPanel:
 
 
 def _figure_name(name: str) -> str:
-    return name.replace("_", " ")
+    return _FIGURES.get(name, name.replace("_", " "))
+
+
+def _telling(figures: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The figures that say most, then others until there are as many."""
+    names = [name for name in _FIGURES if name in figures] + [name for name in figures if name not in _FIGURES]
+    return [(name, figures[name]) for name in names[: len(_FIGURES)]]
 
 
 def _champion(model: ModelView) -> str:
@@ -138,7 +154,7 @@ def _champion(model: ModelView) -> str:
         words = "No version serves yet: none has proved itself so far. Its twins are learning and raise nothing."
         return f'<div class="lt-body lt-soft">{words}</div>'
     champion = model.champion
-    figures = list(champion.figures.items())[:_FIGURES] if champion is not None else []
+    figures = _telling(champion.figures) if champion is not None else []
     since = f"since {clock(alias.since_ns, seconds=False)}"
     tiles = [tile("Champion", alias.champion, since, tone=DECISION["champion"], mark=True, small=True)]
     tiles += [tile(_figure_name(name), number(value), small=True) for name, value in figures]
@@ -174,7 +190,7 @@ def _shared_figures(versions: list[ModelVersion]) -> list[str]:
     """A few figures that most versions have, so that they can be compared down the column."""
     count: dict[str, int] = {}
     for one in versions:
-        for name in one.figures:
+        for name, _ in _telling(one.figures):
             count[name] = count.get(name, 0) + 1
     return [name for name, times in count.items() if times * 2 >= len(versions)][:_COLUMNS]
 

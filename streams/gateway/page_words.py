@@ -153,7 +153,20 @@ def headline(alert: Alert) -> str:
     top = alert.evidence.channels[0]
     short = unit(top.unit)
     seen = f"{top.name} {number(top.seen)} {short}".strip()
-    return seen if top.expected is None else f"{seen}, expected {number(top.expected)} {short}".strip()
+    if top.expected is None:
+        return seen
+    return f"{seen}, expected {number(top.expected)} {short}".strip() + off_by(top.seen, top.expected, top.spread)
+
+
+def off_by(seen: float | None, expected: float | None, spread: float | None) -> str:
+    """How far apart in spreads; nothing when that is not known.
+
+    >>> off_by(1.0, 3.0, 0.5), off_by(1.0, None, 0.5)
+    (' (−4.0 σ)', '')
+    """
+    if seen is None or expected is None or not spread:
+        return ""
+    return f" ({(seen - expected) / spread:+.1f} σ)".replace("-", "−")
 
 
 def clock(time_ns: int | None, *, seconds: bool = True) -> str:

@@ -22,15 +22,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.closing import Carry, close_grid
+from twin.closing import close_grid
 from twin.log_order import NOTHING, LogOrder
 from twin.quality import Quality
 from twin.reading import ReadingBatch
+from twin.rows import MISSING, NO_OFFSET, Rows
 from twin.types import TwinType
 
 Ints = NDArray[np.int64]
-NO_OFFSET = np.iinfo(np.int64).max
-_MISSING = np.uint8(Quality.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class FoldResult:
     counts: FoldCounts = field(default_factory=FoldCounts)
 
 
-class Arena:
+class Arena(Rows):
     """Struct-of-arrays state of all twins of one type: A twins × R ring slots × C channels, R = window + open span.
 
     Args:
@@ -89,96 +88,14 @@ class Arena:
     """
 
     def __init__(self, type: TwinType, *, window: int = 64, gap_steps: int = 6, capacity: int = 64) -> None:
-        self.type = type
         self.window = window
         self.gap_steps = gap_steps
         # open steps a twin can hold at once: the lateness, and room so that a backlog closes many steps a round
         self.open_span = int(-(-type.lateness_ns // type.period_ns)) + 2 + 62
-        self.slots = window + self.open_span
-        self.row_of: dict[str, int] = {}
-        self.asset_of: list[str | None] = []
-        self._free: list[int] = []
-        self._capacity = 0
-        channels = len(type.channels)
+        super().__init__(type, slots=window + self.open_span, capacity=capacity)
         self._minimum = np.array([-np.inf if c.minimum is None else c.minimum for c in type.channels], np.float32)
         self._maximum = np.array([np.inf if c.maximum is None else c.maximum for c in type.channels], np.float32)
         self._stuck_after = np.array([NO_OFFSET if c.stuck_after is None else c.stuck_after for c in type.channels], np.int64)
-        self.values = np.empty((0, self.slots, channels), np.float32)
-        self.quality = np.empty((0, self.slots, channels), np.uint8)
-        self.cell_time = np.empty((0, self.slots, channels), np.int64)
-        self.slot_offset = np.empty((0, self.slots), np.int64)
-        self.next_step = np.empty(0, np.int64)
-        self.max_time = np.empty(0, np.int64)
-        self.next_offset = np.empty(0, np.int64)
-        self.partition = np.empty(0, np.int64)
-        self.carry = Carry.empty(0, channels)
-        self._grow(capacity)
-
-    # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def __len__(self) -> int:
-        return len(self.row_of)
-
-    @property
-    def capacity(self) -> int:
-        return self._capacity
-
-    def row(self, asset: str, partition: int) -> int:
-        """Row of a twin, made when it is new."""
-        found = self.row_of.get(asset)
-        if found is not None:
-            return found
-        if self._free:
-            row = self._free.pop()
-        else:
-            row = len(self.asset_of)
-            if row == self._capacity:
-                self._grow(self._capacity * 2)
-            self.asset_of.append(None)
-        self.row_of[asset] = row
-        self.asset_of[row] = asset
-        self._clear_row(row)
-        self.partition[row] = partition
-        return row
-
-    def remove(self, asset: str) -> None:
-        """Forget a twin; its row is used again."""
-        row = self.row_of.pop(asset)
-        self.asset_of[row] = None
-        self._free.append(row)
-
-    def _grow(self, capacity: int) -> None:
-        channels = len(self.type.channels)
-
-        def grown(array: NDArray[np.generic], fill: object) -> NDArray[np.generic]:
-            more = np.full((capacity, *array.shape[1:]), fill, array.dtype)
-            more[: len(array)] = array
-            return more
-
-        self.values = grown(self.values, np.nan)  # type: ignore[assignment]
-        self.quality = grown(self.quality, _MISSING)  # type: ignore[assignment]
-        self.cell_time = grown(self.cell_time, NOTHING)  # type: ignore[assignment]
-        self.slot_offset = grown(self.slot_offset, NO_OFFSET)  # type: ignore[assignment]
-        self.next_step = grown(self.next_step, NOTHING)  # type: ignore[assignment]
-        self.max_time = grown(self.max_time, NOTHING)  # type: ignore[assignment]
-        self.next_offset = grown(self.next_offset, 0)  # type: ignore[assignment]
-        self.partition = grown(self.partition, -1)  # type: ignore[assignment]
-        fresh = Carry.empty(capacity, channels)
-        fresh.put(slice(0, self._capacity), self.carry)
-        self.carry = fresh
-        self._capacity = capacity
-
-    def _clear_row(self, row: int) -> None:
-        self.values[row] = np.nan
-        self.quality[row] = _MISSING
-        self.cell_time[row] = NOTHING
-        self.slot_offset[row] = NO_OFFSET
-        self.next_step[row] = NOTHING
-        self.max_time[row] = NOTHING
-        self.next_offset[row] = 0
-        self.carry.put(slice(row, row + 1), Carry.empty(1, len(self.type.channels)))
-
-    # ── folding ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def fold(self, batch: ReadingBatch) -> FoldResult:
         """Fold one micro-batch. Values of one twin must be in log order or at least carry their offsets."""
@@ -340,7 +257,7 @@ class Arena:
         at_row, at_step = np.nonzero(np.arange(steps.shape[1])[None, :] < count[:, None])
         row, slot = rows[at_row], steps[at_row, at_step] % self.slots
         self.values[row, slot] = np.nan
-        self.quality[row, slot] = _MISSING
+        self.quality[row, slot] = MISSING
         self.cell_time[row, slot] = NOTHING
         self.slot_offset[row, slot] = NO_OFFSET
 

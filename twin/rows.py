@@ -1,0 +1,110 @@
+"""Rows: the struct-of-arrays that the twins of one type live in, one row a twin.
+
+In:   asset ids that come and go.
+Out:  their rows; arrays grow by doubling, and a freed row is used again without a trace of the twin before.
+Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.closing import Carry
+from twin.log_order import NOTHING
+from twin.quality import Quality
+from twin.types import TwinType
+
+NO_OFFSET = np.iinfo(np.int64).max
+MISSING = np.uint8(Quality.MISSING)
+
+
+class Rows:
+    """A twins × R ring slots × C channels, and a few numbers a twin.
+
+    Args:
+        type: the compiled type.
+        slots: R, steps that a twin's ring holds.
+        capacity: rows to begin with.
+    """
+
+    def __init__(self, type: TwinType, *, slots: int, capacity: int) -> None:
+        self.type = type
+        self.slots = slots
+        self.row_of: dict[str, int] = {}
+        self.asset_of: list[str | None] = []
+        self._free: list[int] = []
+        self._capacity = 0
+        channels = len(type.channels)
+        self.values = np.empty((0, self.slots, channels), np.float32)
+        self.quality = np.empty((0, self.slots, channels), np.uint8)
+        self.cell_time = np.empty((0, self.slots, channels), np.int64)
+        self.slot_offset = np.empty((0, self.slots), np.int64)
+        self.next_step = np.empty(0, np.int64)
+        self.max_time = np.empty(0, np.int64)
+        self.next_offset = np.empty(0, np.int64)
+        self.partition = np.empty(0, np.int64)
+        self.carry = Carry.empty(0, channels)
+        self._grow(capacity)
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    @property
+    def capacity(self) -> int:
+        return self._capacity
+
+    def row(self, asset: str, partition: int) -> int:
+        """Row of a twin, made when it is new."""
+        found = self.row_of.get(asset)
+        if found is not None:
+            return found
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = len(self.asset_of)
+            if row == self._capacity:
+                self._grow(self._capacity * 2)
+            self.asset_of.append(None)
+        self.row_of[asset] = row
+        self.asset_of[row] = asset
+        self._clear_row(row)
+        self.partition[row] = partition
+        return row
+
+    def remove(self, asset: str) -> None:
+        """Forget a twin; its row is used again."""
+        row = self.row_of.pop(asset)
+        self.asset_of[row] = None
+        self._free.append(row)
+
+    def _grow(self, capacity: int) -> None:
+        channels = len(self.type.channels)
+
+        def grown(array: NDArray[np.generic], fill: object) -> NDArray[np.generic]:
+            more = np.full((capacity, *array.shape[1:]), fill, array.dtype)
+            more[: len(array)] = array
+            return more
+
+        self.values = grown(self.values, np.nan)  # type: ignore[assignment]
+        self.quality = grown(self.quality, MISSING)  # type: ignore[assignment]
+        self.cell_time = grown(self.cell_time, NOTHING)  # type: ignore[assignment]
+        self.slot_offset = grown(self.slot_offset, NO_OFFSET)  # type: ignore[assignment]
+        self.next_step = grown(self.next_step, NOTHING)  # type: ignore[assignment]
+        self.max_time = grown(self.max_time, NOTHING)  # type: ignore[assignment]
+        self.next_offset = grown(self.next_offset, 0)  # type: ignore[assignment]
+        self.partition = grown(self.partition, -1)  # type: ignore[assignment]
+        fresh = Carry.empty(capacity, channels)
+        fresh.put(slice(0, self._capacity), self.carry)
+        self.carry = fresh
+        self._capacity = capacity
+
+    def _clear_row(self, row: int) -> None:
+        self.values[row] = np.nan
+        self.quality[row] = MISSING
+        self.cell_time[row] = NOTHING
+        self.slot_offset[row] = NO_OFFSET
+        self.next_step[row] = NOTHING
+        self.max_time[row] = NOTHING
+        self.next_offset[row] = 0
+        self.carry.put(slice(row, row + 1), Carry.empty(1, len(self.type.channels)))

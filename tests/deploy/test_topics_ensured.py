@@ -30,8 +30,8 @@ async def _create(bootstrap: str, topic: str, partitions: int, **config: str) ->
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs={k.replace("_", "."): v for k, v in config.items()})])
-    while topic not in await admin.list_topics():
-        await asyncio.sleep(0.02)  # noqa: ASYNC110
+    while topic not in await admin.list_topics():  # noqa: ASYNC110  the broker tells no event
+        await asyncio.sleep(0.02)
     await admin.close()
 
 

@@ -96,7 +96,10 @@ class Plant:
     async def feed(self, values: NDArray[np.float64], first: int = 0) -> int:
         """One record a twin and step, in the order of time; how many."""
         records = [
-            (asset.encode(), orjson.dumps({"asset": asset, "time": START + first + step, "flow": float(v[0]), "heat": float(v[1])}))
+            (
+                asset.encode(),
+                orjson.dumps({"asset": asset, "time": START + first + step, "flow": float(v[0]), "heat": float(v[1])}),
+            )
             for step in range(values.shape[1])
             for asset, v in zip(ASSETS, values[:, step], strict=True)
         ]

@@ -1,4 +1,7 @@
-"""A processor as a process of its own, so that a test can kill it: python -m tests.streams.processor_process BOOTSTRAP PREFIX GROUP."""
+"""A processor as a process of its own, so that a test can kill it.
+
+python -m tests.streams.processor_process BOOTSTRAP PREFIX GROUP
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,9 @@ def same(found: Outputs, expected: Outputs) -> None:
     assert found.states == expected.states
 
 
-async def test_outputs_after_kill_9_equal_an_undisturbed_runs(kafka: str, topic_prefix: str, model: ServedModel, tmp_path: Path) -> None:
+async def test_outputs_after_kill_9_equal_an_undisturbed_runs(
+    kafka: str, topic_prefix: str, model: ServedModel, tmp_path: Path
+) -> None:
     expected = await undisturbed(kafka, topic_prefix, model, tmp_path)
     # every step of every twin once but those still open, scored by the version from the first one on, and the faults were seen
     assert len(expected.history) == 6 * (STEPS - 3)
@@ -124,5 +126,3 @@ async def test_processors_that_join_and_leave_lose_and_double_nothing(
         await plant.feed(readings(STEPS)[:, 600:], first=600)
         await until_done(plant)
     same(await plant.outputs(), expected)
-
-

@@ -70,7 +70,9 @@ class NaiveTwin:
             if cell is not None:
                 value = cell[2]
                 self.data_step = step
-                if (limits.minimum is not None and value < limits.minimum) or (limits.maximum is not None and value > limits.maximum):
+                if (limits.minimum is not None and value < limits.minimum) or (
+                    limits.maximum is not None and value > limits.maximum
+                ):
                     bits |= Quality.OUT_OF_RANGE
                 else:
                     self.good[channel] = (step, value)

@@ -3,6 +3,8 @@
 In:   statistics of held-out normal steps, (A, M), NaN where a twin had none.
 Out:  tables (A, Q): the statistic that a normal step exceeds with probability 10**-LEVELS[q]; `surprise` looks them up.
 
+The fewer independent steps a table stands on, the wider it is, as Student's t is wider than the normal.
+
 Up to the threshold the table is the twin's own conformal quantile; beyond, a generalised Pareto tail whose shape is
 pooled over the fleet (a twin has too few extremes of its own) and whose size is the twin's, drawn to the fleet's.
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 # -log10 of the tail probability at each knot of a table
@@ -26,8 +29,12 @@ PRIOR_EXCESSES = 10.0  # weight of the fleet's tail size against the twin's own 
 SHAPE_RANGE = (0.0, 0.5)
 
 
-def fit_tables(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
+def fit_tables(statistics: NDArray[np.float32], *, memory: float = 1.0) -> NDArray[np.float32]:
     """Tables for every twin from (A, M) statistics of normal steps.
+
+    Args:
+        statistics: (A, M), NaN where there was none.
+        memory: steps over which the statistic says much the same, as its windows overlap: M steps are M / memory independent ones.
 
     A twin with fewer than ENOUGH steps gets the fleet's median table.
     """
@@ -38,7 +45,7 @@ def fit_tables(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
         pooled = np.sort(np.concatenate(samples)) if twins else np.zeros(0)
         samples = [pooled if len(pooled) else np.array([1.0])] * twins
         known = list(range(twins))
-    starts = {i: _threshold(samples[i]) for i in known}
+    starts = {i: _threshold(samples[i], memory) for i in known}
     excesses = {i: samples[i][samples[i] > starts[i]] - starts[i] for i in known}
     # tail size in units of the twin's own spread between median and threshold, so that twins can be compared
     spreads = {i: max(starts[i] - float(np.median(samples[i])), 1e-9) for i in known}
@@ -47,10 +54,12 @@ def fit_tables(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
     shape = _pooled_shape([excesses[i] / excesses[i].mean() for i in known if len(excesses[i]) >= 3 and excesses[i].mean() > 0])
     tables = np.zeros((twins, len(LEVELS)))
     for i in known:
-        count = len(excesses[i])
+        count = len(excesses[i]) / memory
         own = sizes[i] if np.isfinite(sizes[i]) else fleet_size
         mean_excess = spreads[i] * (count * own + PRIOR_EXCESSES * fleet_size) / (count + PRIOR_EXCESSES)
         tables[i] = _table(samples[i], starts[i], max(mean_excess, 1e-9) * (1 - shape), shape)
+        middle = float(np.median(samples[i]))
+        tables[i] = np.where(tables[i] > middle, middle + (tables[i] - middle) * _widening(len(samples[i]) / memory), tables[i])
     fleet = np.median(tables[known], axis=0)
     for i in set(range(twins)) - set(known):
         tables[i] = fleet
@@ -59,8 +68,15 @@ def fit_tables(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
     return (rising + np.cumsum(step, axis=1)).astype(np.float32)
 
 
-def _threshold(sample: NDArray[np.float64]) -> float:
-    return float(np.quantile(sample, 1 - max(TAIL_SHARE, 5 / len(sample)))) if len(sample) > 5 else float(sample[-1])
+def _threshold(sample: NDArray[np.float64], memory: float) -> float:
+    share = min(max(TAIL_SHARE, 3 * memory / len(sample)), 0.25)
+    return float(np.quantile(sample, 1 - share))
+
+
+def _widening(independent: float) -> NDArray[np.float64]:
+    """How much wider each level lies when it was learnt from so few independent steps: Student's t against the normal."""
+    probability = np.clip(10.0**-LEVELS, 1e-8, 0.4)
+    return np.asarray(stats.t.isf(probability, max(independent, 3.0)) / stats.norm.isf(probability))
 
 
 def _pooled_shape(excesses: list[NDArray[np.float64]]) -> float:
@@ -93,6 +109,7 @@ def _table(sample: NDArray[np.float64], start: float, scale: float, shape: float
 def surprise(tables: Tensor, statistic: Tensor) -> Tensor:
     """-log10 p of `statistic` (...,) by its own table (..., Q): linear between knots, as the last two knots rise beyond."""
     levels = torch.tensor(LEVELS, dtype=tables.dtype, device=tables.device)
+    tables = tables.expand(*statistic.shape, len(LEVELS))
     at = ((statistic[..., None] >= tables).sum(dim=-1) - 1).clamp(0, len(LEVELS) - 2)
     low, high = torch.gather(tables, -1, at[..., None])[..., 0], torch.gather(tables, -1, at[..., None] + 1)[..., 0]
     share = (statistic - low) / (high - low)

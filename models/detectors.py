@@ -86,7 +86,7 @@ class Detectors(nn.Module):
         self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels)))
         rising = torch.tensor(calibration.LEVELS, dtype=torch.float32)
         for name, columns in (("forecast", channels), ("shift", channels), ("level", channels), ("shape", 1), ("fused", 1)):
-            self.register_buffer(f"table_{name}", rising.expand(twins, columns, knots).contiguous())
+            self.register_buffer(f"table_{name}", rising.repeat(twins, columns, 1))
 
     def scaled(self, rows: Tensor, values: Tensor, good: Tensor) -> Tensor:
         """(N, steps, C) in units of each twin's spread, 0 where not good."""

@@ -84,8 +84,8 @@ def fit_fleet(
 ) -> FleetLevels:
     """Weights of every twin, and tables from cross-fitting: each of FOLDS stretches of time is judged by weights of the others.
 
-    Levels have a long memory, so a record holds few independent ones: the tables are widened by 1 / sqrt(FOLDS), and a
-    channel whose newest stretch lies clearly further off than the others is not judged at all, as its level wanders by itself.
+    Levels have a long memory, so a record holds few independent ones: two a stretch. A channel whose newest stretch lies
+    clearly further off than the others is not judged at all, as its level wanders by itself.
     With `judged` false no channel is.
     """
     twins, steps, channels = x.shape
@@ -117,8 +117,8 @@ def fit_fleet(
         if np.isfinite(medians).all():
             steady[twin] = medians[-1] <= 2 * np.median(medians[:-1], axis=0) + 1e-3
     dense = np.where(off > 0, off, np.nan)
-    tables = np.stack([calibration.fit_tables(dense[:, :, channel]) for channel in range(channels)], axis=1)
-    tables *= 1 + 1 / np.sqrt(FOLDS)
+    memory = max(LONG, float(part.sum(axis=1).max()) / (2 * FOLDS))
+    tables = np.stack([calibration.fit_tables(dense[:, :, channel], memory=memory) for channel in range(channels)], axis=1)
     return FleetLevels(np.stack(weights), off, np.where(steady[:, :, None], tables, _muted()).astype(np.float32))
 
 

@@ -41,20 +41,24 @@ def fit_all_tables(model: ServedModel, block: StepBlock, part: NDArray[np.bool_]
     joined = [torch.cat(parts) for parts in found]  # (M, C) or (M, 1)
     # the weights have seen these steps: what counts is how far each was off when its own stretch was left out
     joined[DETECTORS.index("level")] = torch.from_numpy(levels.left_out[rows, at])
+    span = float(detectors.layout.span)
+    memory = {"forecast": 1.0, "shift": float(detectors.architecture.horizons), "shape": span}
     for name, one in zip(DETECTORS, joined, strict=True):
         dense = np.full((twins, one.shape[1], steps), np.nan, np.float32)
         dense[rows, :, at] = np.where(one.numpy() > 0, one.numpy(), np.nan)  # 0: nothing to judge
         if name == "level":
             tables = levels.tables
         else:
-            tables = np.stack([calibration.fit_tables(dense[:, column]) for column in range(one.shape[1])], axis=1)
+            tables = np.stack(
+                [calibration.fit_tables(dense[:, column], memory=memory[name]) for column in range(one.shape[1])], axis=1
+            )
         detectors.table(name).copy_(torch.from_numpy(tables))
     with torch.inference_mode():
         each = [calibration.surprise(detectors.table(name)[rows_t], one) for name, one in zip(DETECTORS, joined, strict=True)]
         raw = strongest(Surprises(*each))
     dense = np.full((twins, steps), np.nan, np.float32)
     dense[rows, at] = raw.numpy()
-    detectors.table_fused.copy_(torch.from_numpy(calibration.fit_tables(dense)[:, None]))
+    detectors.table_fused.copy_(torch.from_numpy(calibration.fit_tables(dense, memory=span)[:, None]))
     with torch.inference_mode():
         dense[rows, at] = calibration.surprise(detectors.table_fused[rows_t, 0], raw).numpy()
     return dense

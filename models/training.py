@@ -93,8 +93,8 @@ def train(
     kept = np.flatnonzero((train_steps >= fleet_fit.TRAIN_STEPS_MIN) & (calibration_steps >= CALIBRATION_STEPS_MIN))
     if not len(kept):
         raise TrainingImpossible(
-            f"{type.slug}: no version trained: none of {len(block.assets)} twins has {fleet_fit.TRAIN_STEPS_MIN} good "
-            f"steps to train on (most: {int(train_steps.max(initial=0))} of {block.steps} steps); tried again when more steps have closed"
+            f"{type.slug} not trained: none of {len(block.assets)} twins has {fleet_fit.TRAIN_STEPS_MIN} good steps to train on "
+            f"(most: {int(train_steps.max(initial=0))} of {block.steps} steps); tried again when more steps have closed"
         )
     learning = len(block.assets) - len(kept)
     block, good, split = only_twins(block, kept), good[kept], split.only(kept)

@@ -1,0 +1,96 @@
+"""The rule from p-values to alarms: k of n, hysteresis, the same state wherever it goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.risk import CLEAR, QUIET, SEVERITIES, K, N, RiskState, RiskUpdate
+
+ALARM_P = 1e-3
+ROW = np.array([0])
+
+
+def steps(state: RiskState, p_values: list[float], row: int = 0) -> list[RiskUpdate]:
+    return [state.update(np.array([row]), np.array([p], np.float32), ALARM_P) for p in p_values]
+
+
+def test_fewer_than_k_strange_steps_of_n_raise_nothing() -> None:
+    updates = steps(RiskState(1), ([1e-20] * (K - 1) + [0.5] * (N - K + 1)) * 5)
+    assert not any(update.alarm[0] for update in updates)
+    assert all(update.risk[0] < 0.5 for update in updates)
+
+
+def test_the_kth_strange_step_of_n_raises_once() -> None:
+    updates = steps(RiskState(1), [0.5, 1e-4, 0.5, 1e-4, 1e-4, 1e-4, 1e-4])
+    assert [bool(update.rising[0]) for update in updates] == [False, False, False, False, True, False, False]
+
+
+def test_an_alarm_ends_after_quiet_steps_below_the_weaker_level() -> None:
+    weaker, stronger = ALARM_P ** (CLEAR * 0.9), ALARM_P ** (CLEAR * 1.1)
+    state = RiskState(1)
+    steps(state, [1e-9] * N)
+    assert all(update.alarm[0] for update in steps(state, [stronger] * 50))
+    # the last strong steps leave the k-of-n memory first
+    updates = steps(state, [weaker] * (N + QUIET))
+    ended = [bool(update.alarm[0]) for update in updates].index(False)
+    assert QUIET <= ended + 1 <= N + QUIET
+
+
+@given(st.lists(st.floats(1e-12, 1.0), min_size=1, max_size=60))
+def test_risk_is_at_or_above_one_half_exactly_during_an_alarm(p_values: list[float]) -> None:
+    for update in steps(RiskState(1), p_values):
+        assert (update.risk[0] >= 0.5) == update.alarm[0]
+        assert 0 <= update.risk[0] <= 1
+        assert (update.severity[0] > 0) == update.alarm[0]
+        assert update.severity[0] < len(SEVERITIES)
+
+
+@given(st.lists(st.tuples(st.floats(1e-9, 1.0), st.floats(1e-9, 1.0)), min_size=1, max_size=40), st.integers(0, 39))
+def test_twins_do_not_touch_each_other_and_a_restored_one_goes_on_with_the_same_bits(
+    pairs: list[tuple[float, float]], cut: int
+) -> None:
+    together, alone, moved = RiskState(3), RiskState(1), RiskState(5)
+    for number, (one, other) in enumerate(pairs):
+        if number == cut:
+            moved.restore(4, alone.export(0))
+        both = together.update(np.array([2, 0]), np.array([one, other], np.float32), ALARM_P)
+        single = steps(alone, [one])[0]
+        for name in ("risk", "alarm", "rising", "severity"):
+            assert getattr(both, name)[0].tobytes() == getattr(single, name)[0].tobytes()
+        if number >= cut:
+            assert steps(moved, [one], row=4)[0].risk.tobytes() == single.risk.tobytes()
+
+
+def test_risk_rises_with_strangeness() -> None:
+    risks = [steps(RiskState(1), [p] * N)[-1].risk[0] for p in (0.5, 1e-1, 1e-2, 1e-3, 1e-5, 1e-9)]
+    assert risks == sorted(risks)
+
+
+def test_severity_grows_with_strength_and_duration() -> None:
+    light, grave = (steps(RiskState(1), [p] * N)[-1].severity[0] for p in (0.8e-3, 1e-12))
+    assert SEVERITIES[light] == "warning"
+    assert SEVERITIES[grave] == "critical"
+    assert SEVERITIES[steps(RiskState(1), [0.8e-3] * 40)[-1].severity[0]] == "minor"
+
+
+def test_growing_keeps_what_is_known_and_reset_forgets_it() -> None:
+    state = RiskState(1)
+    steps(state, [1e-9] * N)
+    known = state.export(0)
+    state.grow(4)
+    assert len(state) == 4
+    assert all((state.export(0)[name] == array).all() for name, array in known.items())
+    state.reset(0)
+    assert all((array == 0).all() for array in state.export(0).values())
+
+
+def test_a_state_of_another_shape_is_refused_and_changes_nothing() -> None:
+    state = RiskState(1)
+    steps(state, [1e-9] * N)
+    before = state.export(0)
+    with pytest.raises(ValueError, match=r"strength has shape \(3,\), expected \(5,\)"):
+        state.restore(0, {**before, "strength": np.zeros(3, np.float32)})
+    assert all((state.export(0)[name] == array).all() for name, array in before.items())

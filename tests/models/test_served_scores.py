@@ -1,0 +1,114 @@
+"""A version scores windows: a row depends on nothing but the row."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from models import version
+from models.port import LEARNING, Scores, VersionRefused
+from models.served import CHUNK
+from models.training import Trained, train
+from tests.models.fleets import bits, rhythm, type_of, windows_of
+from twin.block import StepBlock
+
+
+def taken(scores: Scores, rows: np.ndarray) -> Scores:
+    return Scores(**{field.name: getattr(scores, field.name)[rows] for field in dataclasses.fields(scores)})
+
+
+def test_a_row_has_the_same_bits_in_any_order_and_beside_any_other_rows(trained: Trained, block: StepBlock) -> None:
+    model, windows = trained.model, windows_of(trained.model, block, 3 * CHUNK + 11)
+    whole = model.score(*windows)
+    order = np.random.default_rng(1).permutation(len(windows[0]))
+    assert bits(model.score(*(part[order] for part in windows))) == bits(taken(whole, order))
+    for size in (1, 2, 7, CHUNK, CHUNK + 1, 150):
+        some = order[:size]
+        assert bits(model.score(*(part[some] for part in windows))) == bits(taken(whole, some)), size
+
+
+def test_a_row_has_the_same_bits_before_any_rounding(trained: Trained, block: StepBlock) -> None:
+    model, windows = trained.model, windows_of(trained.model, block, CHUNK)
+    whole = model._chunk(*windows)
+    for row in (0, 1, 17, CHUNK - 1):
+        alone = model._chunk(*(part[[row]] for part in windows))
+        assert [part.tobytes() for part in alone] == [part[[row]].tobytes() for part in whole]
+
+
+def test_a_twin_the_version_does_not_know_scores_nothing_and_raises_nothing(trained: Trained, block: StepBlock) -> None:
+    model = trained.model
+    rows, *rest = windows_of(model, block, 4)
+    assert model.rows(["twin-0", "never-seen"]).tolist() == [0, LEARNING]
+    rows[1] = LEARNING
+    scores = model.score(rows, *rest)
+    assert np.isnan(scores.expected[1]).all()
+    assert np.isnan(scores.spread[1]).all()
+    assert (scores.score[1], scores.p_value[1], scores.contribution[1].sum()) == (0, 1, 0)
+    assert np.isfinite(scores.expected[[0, 2, 3]]).all()
+
+
+def test_cells_that_are_not_good_change_nothing_whatever_they_hold(trained: Trained, block: StepBlock) -> None:
+    model = trained.model
+    rows, values, quality, times = windows_of(model, block, 20)
+    quality[:, 30:34, 0] = 4
+    empty, absurd = values.copy(), values.copy()
+    empty[:, 30:34, 0], absurd[:, 30:34, 0] = np.nan, 1e30
+    assert bits(model.score(rows, empty, quality, times)) == bits(model.score(rows, absurd, quality, times))
+
+
+def test_a_window_of_nothing_but_gaps_is_not_strange(trained: Trained, block: StepBlock) -> None:
+    model = trained.model
+    rows, values, quality, times = windows_of(model, block, 3)
+    scores = model.score(rows, np.full_like(values, np.nan), np.full_like(quality, 32), times)
+    assert np.isfinite(scores.expected).all()
+    assert (scores.p_value > 0.1).all()
+
+
+def test_absurd_readings_give_finite_scores(trained: Trained, block: StepBlock) -> None:
+    model = trained.model
+    rows, values, quality, times = windows_of(model, block, 3)
+    values[:, -1, 0] = 3e38
+    scores = model.score(rows, values, quality, times)
+    assert np.isfinite(scores.score).all()
+    assert (scores.p_value < 1e-3).all()
+
+
+def test_the_channel_that_is_off_has_the_largest_contribution(trained: Trained, block: StepBlock) -> None:
+    model = trained.model
+    for channel, shift in ((0, 6.0), (1, 3.0)):
+        rows, values, quality, times = windows_of(model, block, 20)
+        values[:, -3:, channel] += shift
+        scores = model.score(rows, values, quality, times)
+        assert (scores.contribution.argmax(axis=1) == channel).all()
+        np.testing.assert_allclose(scores.contribution.sum(axis=1), 1, atol=1e-3)
+
+
+def test_windows_of_another_size_are_refused_with_both_sizes(trained: Trained, block: StepBlock) -> None:
+    rows, values, quality, times = windows_of(trained.model, block, 2)
+    with pytest.raises(ValueError, match=r"\(2, 63, 2\).*expected \(2, 64, 2\).*nothing was scored"):
+        trained.model.score(rows, values[:, 1:], quality[:, 1:], times)
+
+
+def test_a_copy_in_place_scores_as_the_version_it_was_copied_from(trained: Trained, block: StepBlock) -> None:
+    served = version.decode(trained.payload)
+    state = served.detectors.state_dict()
+    for tensor in state.values():
+        tensor.mul_(1.01)
+    windows = windows_of(served, block, 30)
+    assert bits(served.score(*windows)) != bits(trained.model.score(*windows))
+    before = {name: tensor.data_ptr() for name, tensor in state.items()}
+    served.copy_from(trained.model)
+    assert bits(served.score(*windows)) == bits(trained.model.score(*windows))
+    assert (served.version, served.sha256) == (trained.model.version, trained.model.sha256)
+    assert {name: tensor.data_ptr() for name, tensor in served.detectors.state_dict().items()} == before
+
+
+def test_a_version_for_other_twins_is_not_copied_in_place(trained: Trained) -> None:
+    other_block = rhythm(twins=2, steps=200)
+    other = train(type=type_of(other_block), block=other_block, base=None, number=1, alarms_per_twin_day=0.02, seed=7, threads=1)
+    served = version.decode(trained.payload)
+    with pytest.raises(VersionRefused, match="still serving 0001-") as refused:
+        served.copy_from(other.model)
+    assert refused.value.reason == "shape"

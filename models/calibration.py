@@ -34,7 +34,7 @@ def fit_tables(statistics: NDArray[np.float32], *, memory: float = 1.0) -> NDArr
 
     Args:
         statistics: (A, M), NaN where there was none.
-        memory: steps over which the statistic says much the same, as its windows overlap: M steps are M / memory independent ones.
+        memory: steps over which the statistic says much the same, as windows overlap: M steps are M / memory independent ones.
 
     A twin with fewer than ENOUGH steps gets the fleet's median table.
     """

@@ -77,7 +77,7 @@ class Detectors(nn.Module):
         self.architecture = architecture
         self.layout = layout
         self.network = Forecaster(architecture)
-        twins, channels, knots = architecture.twins, architecture.channels, len(calibration.LEVELS)
+        twins, channels = architecture.twins, architecture.channels
         features = layout.span * channels
         self.register_buffer("loc", torch.zeros(twins, channels))
         self.register_buffer("scale", torch.ones(twins, channels))

@@ -194,7 +194,7 @@ def rounded(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """To DIGITS significant digits, float32.
 
     >>> rounded(np.array([123.45678, 0.0, -0.000123456789], np.float32)).tolist()
-    [123.45999908447266, 0.0, -0.00012346000585239381]
+    [123.45999908447266, 0.0, -0.0001234600058523938]
     """
     wide = x.astype(np.float64)
     size = np.abs(wide)

@@ -196,7 +196,13 @@ class FleetPage:
         )
         for state in heapq.nlargest(max(0, _ATTENTION - len(entries)), unusual, key=lambda one: one.risk):
             title = row(f"<b>{esc(views.display_name(state.asset))}</b>", risk_bar(state.risk))
-            entries.append(entry(twin_href(state.asset), title, small("no alert; a little unusual", "lt-muted")))
+            entries.append(
+                entry(
+                    twin_href(state.asset),
+                    title,
+                    small("no alert yet" if state.risk >= 0.5 else "no alert; a little unusual", "lt-muted"),
+                )
+            )
         if not entries:
             learning = sum(state is not None and state.health == "learning" for state in states.values())
             words = "Every twin behaves as its model expects."

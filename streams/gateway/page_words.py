@@ -79,7 +79,7 @@ def number(value: float | None, digits: int = 4) -> str:
     """A value for reading: four significant digits, no exponent for everyday sizes.
 
     >>> number(1234.567), number(0.012345), number(None), number(-12.0), number(3.2e9)
-    ('1,235', '0.01234', '–', '−12', '3.2e+09')
+    ('1,235', '0.01235', '–', '−12', '3.2e+09')
     """
     if value is None or not math.isfinite(value):
         return "–"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import calibration
+from models.row_products import rows_times
 from models.windows import SMOOTH_FEATURES
 
 FOLDS = 6
@@ -43,7 +44,7 @@ def expected(weights: Tensor, short: Tensor, long: Tensor, calendar: Tensor) -> 
     """Expected short level, (N, C). `weights` (N, C, FEATURES); a channel's weights on itself are zero."""
     calendar = calendar[:, :SMOOTH_FEATURES]
     features = torch.cat([torch.ones_like(short[:, :1]), calendar, short, long], dim=1)  # (N, F)
-    return torch.bmm(weights, features[:, :, None])[:, :, 0]
+    return rows_times(features, weights.transpose(1, 2))
 
 
 def fit(

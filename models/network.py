@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from models.row_products import rows_times
 from models.windows import CALENDAR_FEATURES
 
 FREEDOM = 4.0  # Student-t: outliers in training cost little; variance is scale² * FREEDOM / (FREEDOM - 2)
@@ -95,7 +96,7 @@ class Forecaster(nn.Module):
         newest = steps[:, -a.recent :].reshape(n, -1)
         h = torch.nn.functional.gelu(self.join(torch.cat([h[:, 0], calendar, newest], dim=-1)), approximate="tanh")
         h = self.drop(h)  # (N, hidden)
-        h = h + torch.bmm(torch.bmm(h[:, None], self.down[rows]), self.up[rows])[:, 0]
+        h = h + rows_times(rows_times(h, self.down[rows]), self.up[rows])
         out = (self.head(h) + self.bias[rows]).reshape(n, a.horizons, a.channels, 2)
         # a change against the newest good value, in units of `step`
         log_scale = out[..., 1].clamp(*LOG_SCALE_RANGE) + step.log()

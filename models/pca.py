@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.row_products import rows_times
+
 FEATURES_MAX = 96
 
 
-def span_for(channels: int, span: int = 24) -> int:
+def span_for(channels: int, span: int = 12) -> int:
     """Steps in a PCA window: `span`, fewer when many channels would make the basis large.
 
     >>> span_for(2), span_for(10), span_for(60)
-    (24, 9, 4)
+    (12, 9, 4)
     """
     return max(4, min(span, FEATURES_MAX // channels))
 
@@ -57,6 +59,5 @@ def stack(fits: list[tuple[NDArray[np.float32], NDArray[np.float32]]], width: in
 
 def unexplained(centre: Tensor, basis: Tensor, windows: Tensor) -> Tensor:
     """What the basis can't rebuild of each window. `centre` (N, F), `basis` (N, F, K), `windows` (N, F) → (N, F)."""
-    deviation = (windows - centre)[:, None]  # (N, 1, F)
-    rebuilt = torch.bmm(torch.bmm(deviation, basis), basis.transpose(1, 2))
-    return (deviation - rebuilt)[:, 0]
+    deviation = windows - centre  # (N, F)
+    return deviation - rows_times(rows_times(deviation, basis), basis.transpose(1, 2))

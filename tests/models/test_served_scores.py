@@ -6,11 +6,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from models import version
+from models.detectors import Detectors, Layout
+from models.network import Architecture
+from models.pca import span_for
 from models.port import LEARNING, Scores, VersionRefused
 from models.served import CHUNK
 from models.training import Trained, train
+from models.windows import CALENDAR_FEATURES
 from tests.models.fleets import bits, rhythm, type_of, windows_of
 from twin.block import StepBlock
 
@@ -35,6 +40,28 @@ def test_a_row_has_the_same_bits_before_any_rounding(trained: Trained, block: St
     for row in (0, 1, 17, CHUNK - 1):
         alone = model._chunk(*(part[[row]] for part in windows))
         assert [part.tobytes() for part in alone] == [part[[row]].tobytes() for part in whole]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 12])
+def test_place_in_the_chunk_changes_no_bit_for_any_number_of_channels(channels: int) -> None:
+    torch.manual_seed(channels)
+    span = span_for(channels)
+    layout = Layout(window=64, span=span, components=min(24, span * channels - 1))
+    detectors = Detectors(Architecture(twins=9, channels=channels), layout).eval()
+    for tensor in detectors.state_dict().values():
+        tensor.add_(0.1 * torch.rand(tensor.shape))
+    rows, order = torch.randint(9, (CHUNK,)), torch.randperm(CHUNK)
+    values, good = torch.randn(CHUNK, 64, channels), torch.rand(CHUNK, 64, channels) > 0.02
+    now, before = torch.randn(CHUNK, CALENDAR_FEATURES), torch.randn(CHUNK, CALENDAR_FEATURES)
+    with torch.inference_mode():
+        found = detectors.statistics(rows, values, good, now, before)
+        other = detectors.statistics(rows[order], values[order], good[order], now[order], before[order])
+        surprises, moved = detectors.surprises(rows, found), detectors.surprises(rows[order], other)
+    for name, one, there in (
+        *zip(found._fields, found, other, strict=True),
+        *zip(surprises._fields, surprises, moved, strict=True),
+    ):
+        assert one[order].numpy().tobytes() == there.numpy().tobytes(), name
 
 
 def test_a_twin_the_version_does_not_know_scores_nothing_and_raises_nothing(trained: Trained, block: StepBlock) -> None:

@@ -25,7 +25,7 @@ from models.windows import DAY_NS
 
 COUNTABLE = 5  # clusters needed to trust their mean size
 SURPRISE_RANGE = (2.0, 12.0)
-MARGIN, MARGIN_MAX, SPAN = 1.0, 2.0, 64  # decades at one SPAN of calibration steps, falling with the root of their number
+MARGIN, MARGIN_MAX, SPAN = 2.0, 2.0, 64  # decades at one SPAN of calibration steps, falling with the root of their number
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import numpy as np
 from deploy.feeds.demand import Demand
 from deploy.feeds.hydraulics import Hydraulics, net3
 
-TARGET_DROP_M = 1.5  # thirty times the noise of a pressure sensor
-SMALLEST_LPS, LARGEST_LPS = 10.0, 120.0
+TARGET_DROP_M = 3.0  # a burst: beyond what demand and pumps do to pressure within minutes
+SMALLEST_LPS, LARGEST_LPS = 10.0, 150.0
 _PROBE_LPS = 20.0
 _PROBE_STEP_S = 300
 _MONDAY_NOON_S = 1_767_614_400

@@ -48,6 +48,7 @@ NOISE: Mapping[str, tuple[float, float]] = {
 _LAKE_PUMP, _RIVER_PUMP, _BYPASS = "10", "335", "330"
 _LAKE_HOURS = (1, 15)  # the lake pump runs by the clock
 _RIVER_ON_M, _RIVER_OFF_M = 17.1 * M_PER_FT, 19.1 * M_PER_FT  # the river pump by the level of tank 1
+_FULL_TANK, _FULL_M, _ROOM_M = 2, 10.4, 10.1  # tank 3 shuts its inlet at 10.8 m, which hammers the network: stop before that
 _SETTLING_S = 2 * 86_400  # simulated before the first reading, so that tanks are in their daily rhythm
 STATE_VERSION = 1
 
@@ -151,10 +152,10 @@ class WaterPlant:
 
     def _control(self, levels_m: Floats) -> Floats:
         """The plant's control programme: what each pump is told. A tripped pump is told to run and does not."""
-        if levels_m[0] < _RIVER_ON_M:
-            self._river_on = True
-        elif levels_m[0] > _RIVER_OFF_M:
+        if levels_m[0] > _RIVER_OFF_M or levels_m[_FULL_TANK] > _FULL_M:
             self._river_on = False
+        elif levels_m[0] < _RIVER_ON_M and levels_m[_FULL_TANK] < _ROOM_M:
+            self._river_on = True
         hour = self._step_number * self.step_s / 3600 % 24
         told = {_LAKE_PUMP: _LAKE_HOURS[0] <= hour < _LAKE_HOURS[1], _RIVER_PUMP: self._river_on}
         runs = {pump: on and not self.faults.is_on("pump-trip", f"pump-{pump}") for pump, on in told.items()}

@@ -34,7 +34,7 @@ STEP_S = 300
 DAY = 86_400 // STEP_S
 TARGET = 0.02  # alarms a twin and day
 LEARN_DAYS, WATCH_DAYS, LEAK_DAYS = 14, 7, 1
-LEAK = "junction-101"
+LEAK = "junction-211"
 # what a leak may show in, by type of asset
 RIGHT_CHANNELS = {"junction": {"pressure"}, "pipe": {"flow", "headloss"}, "tank": {"level", "inflow"}}
 

@@ -32,6 +32,8 @@ class Statistics(NamedTuple):
 
     expected: Tensor  # (N, C) scaled
     spread: Tensor  # (N, C) scaled, one standard deviation
+    before: Tensor  # (N, C) scaled, forecast of the scored step made `horizons` steps before it
+    before_spread: Tensor  # (N, C) scaled
     forecast: Tensor  # (N, C)
     shift: Tensor  # (N, C)
     level: Tensor  # (N, C)
@@ -121,9 +123,12 @@ class Detectors(nn.Module):
         rest = pca.unexplained(self.centre[rows], self.basis[rows], filled.reshape(n, -1)).reshape(n, -1, channels)
         by_channel = (rest * rest * m[:, -self.layout.span :]).sum(dim=1)  # (N, C)
         shape = torch.where(enough, by_channel.sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
+        to_deviation = math.sqrt(FREEDOM / (FREEDOM - 2))  # from a Student's scale
         return Statistics(
             expected,
-            one_scale * math.sqrt(FREEDOM / (FREEDOM - 2)),
+            one_scale * to_deviation,
+            mean[n:, -1],
+            log_scale[n:, -1].exp() * to_deviation,
             forecast,
             shift,
             off_level,

@@ -39,6 +39,8 @@ class Scores:
 
     expected: NDArray[np.float32]  # (N, C) forecast of the step that is scored, channel units
     spread: NDArray[np.float32]  # (N, C) one standard deviation of that forecast, channel units
+    before: NDArray[np.float32]  # (N, C) forecast of the same step made some steps earlier, before a fault could bend it
+    before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C) share of each channel in the score, rows sum to 1 (or 0)
     score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
     p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps

@@ -126,6 +126,8 @@ class ServedModel:
         scores = Scores(
             expected=np.full((n, channels), np.nan, np.float32),
             spread=np.full((n, channels), np.nan, np.float32),
+            before=np.full((n, channels), np.nan, np.float32),
+            before_spread=np.full((n, channels), np.nan, np.float32),
             contribution=np.zeros((n, channels), np.float32),
             score=np.zeros(n, np.float32),
             p_value=np.ones(n, np.float32),
@@ -133,15 +135,15 @@ class ServedModel:
         known = np.flatnonzero(rows != LEARNING)
         for start in range(0, len(known), CHUNK):
             at = known[start : start + CHUNK]
-            expected, spread, contribution, score = self._chunk(rows[at], windows[at], quality[at], time_ns[at])
-            scores.expected[at], scores.spread[at] = rounded(expected), rounded(spread)
-            scores.contribution[at], scores.score[at] = rounded(contribution), rounded(score)
+            found = self._chunk(rows[at], windows[at], quality[at], time_ns[at])
+            for name, array in found.items():
+                getattr(scores, name)[at] = rounded(array)
             scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
         return scores
 
     def _chunk(
         self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    ) -> dict[str, NDArray[np.float32]]:
         """Up to CHUNK rows, padded to CHUNK with copies of the first."""
         n = len(rows)
         fill = np.concatenate([np.arange(n), np.zeros(CHUNK - n, np.int64)])
@@ -154,9 +156,15 @@ class ServedModel:
             fused = self.detectors.fused(tensors[0], surprises)
             share = contributions(surprises, found)
             loc, scale = self.detectors.loc[tensors[0]], self.detectors.scale[tensors[0]]
-            results = (found.expected * scale + loc, found.spread * scale, share, fused)
-            expected, spread, contribution, score = (result.cpu().numpy()[:n] for result in results)
-        return expected, spread, contribution, score
+            results = {
+                "expected": found.expected * scale + loc,
+                "spread": found.spread * scale,
+                "before": found.before * scale + loc,
+                "before_spread": found.before_spread * scale,
+                "contribution": share,
+                "score": fused,
+            }
+            return {name: result.cpu().numpy()[:n] for name, result in results.items()}
 
     def calendars(self, time_ns: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Calendar features of the scored step and of the first step of the shift detector's forecast."""

@@ -27,6 +27,7 @@ from twin.errors import CheckpointRefused
 SCHEMA = "1"
 TWIN_PREFIX = b"twin/"
 MARK_PREFIX = b"partition/"
+_HEADER = "livetwin"
 
 _SCALARS = ("next_step", "max_time", "next_offset")
 _RINGS = ("values", "quality", "cell_time", "slot_offset")
@@ -78,17 +79,18 @@ def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
         "asset": arena.asset_of[row] or "",
         "type": arena.type.id,
         "contract": arena.type.contract,
-        "window": str(arena.window),
-        "conditions": orjson.dumps(scorer.conditions.names).decode(),
+        "window": arena.window,
+        "conditions": scorer.conditions.names,
     }
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
+    written = orjson.dumps(header, option=orjson.OPT_SORT_KEYS).decode()  # under one key: safetensors keeps no order of several
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={_HEADER: written})
 
 
 def read_twin(value: bytes) -> Saved:
     """Raises CheckpointRefused: not safetensors, or of another schema."""
     try:
         length = int.from_bytes(value[:8], "little")
-        header = orjson.loads(value[8 : 8 + length])["__metadata__"]
+        header = orjson.loads(orjson.loads(value[8 : 8 + length])["__metadata__"][_HEADER])
         arrays = load(value)
     except (SafetensorError, orjson.JSONDecodeError, KeyError, ValueError) as error:
         raise CheckpointRefused(
@@ -99,7 +101,7 @@ def read_twin(value: bytes) -> Saved:
             f"checkpoint of {header.get('asset')!r} has schema {header.get('schema')!r}, expected {SCHEMA!r}; "
             f"its twin is folded from the log again"
         )
-    return Saved(header["asset"], header["type"], header["contract"], int(header["window"]), arrays)
+    return Saved(header["asset"], header["type"], header["contract"], header["window"], arrays)
 
 
 def restore_twin(saved: Saved, arena: Arena, scorer: TypeScorer, row: int) -> None:

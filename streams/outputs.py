@@ -92,6 +92,7 @@ def signal(scored: Scored, transition: Transition, conditions: Conditions, asset
     served = scored.version_of(index)
     condition = conditions.names[transition.condition]
     kind = closed.type
+    channels = _channels(scored, transition, conditions)
     return Signal(
         kind=transition.kind,
         asset=assets[int(closed.row[index])],
@@ -104,7 +105,8 @@ def signal(scored: Scored, transition: Transition, conditions: Conditions, asset
         on_delay_ns=kind.on_delay_ns,
         off_delay_ns=kind.off_delay_ns,
         evidence=Evidence(
-            channels=_channels(scored, transition, conditions),
+            channels=channels,
+            deviation=_number(max((_deviation(one.seen, one.expected, one.spread) for one in channels), default=0.0)) or 0.0,
             model_version=served.version if served is not None else None,
             weights_sha256=served.sha256 if served is not None else None,
             partition=int(scored.partition[index]),
@@ -126,21 +128,41 @@ def _channels(scored: Scored, transition: Transition, conditions: Conditions) ->
     own = conditions.channel[transition.condition]
     contribution = scored.contribution[index]
     order = [own] if own != OFF else np.argsort(-contribution, kind="stable")[:TOP_CHANNELS].tolist()
+    limit = conditions.limit[transition.condition]
     found = []
     for channel in order:
-        limit = conditions.limit[transition.condition]
-        expected = limit if not math.isnan(limit) else scored.expected[index, channel]
+        expected, spread = _forecast(scored, index, channel)
         found.append(
             ChannelEvidence(
                 name=closed.type.channels[channel].name,
                 seen=_number(closed.values[index, channel]),
-                expected=_number(expected),
-                spread=_number(scored.spread[index, channel]),
+                expected=_number(expected if math.isnan(limit) else limit),
+                spread=_number(spread),
                 contribution=1.0 if own != OFF else _number(contribution[channel]) or 0.0,
                 unit=closed.type.channels[channel].unit,
             )
         )
     return found
+
+
+def _forecast(scored: Scored, index: int, channel: int) -> tuple[float, float]:
+    """The forecast that says most: one step ahead a model soon follows a fault, the one made before it does not."""
+    seen = scored.closed.values[index, channel]
+    near = float(scored.expected[index, channel]), float(scored.spread[index, channel])
+    early = float(scored.before[index, channel]), float(scored.before_spread[index, channel])
+    return max(near, early, key=lambda one: _deviation(float(seen), *one))
+
+
+def _deviation(seen: float | None, expected: float | None, spread: float | None) -> float:
+    """Distance in spreads, 0 where one is unknown.
+
+    >>> _deviation(36.0, 41.0, 0.5), _deviation(36.0, None, 0.5)
+    (10.0, 0.0)
+    """
+    if seen is None or expected is None or not spread:
+        return 0.0
+    distance = abs(seen - expected) / spread
+    return distance if math.isfinite(distance) else 0.0
 
 
 def numbers(values: NDArray[np.float32]) -> list[float | None]:

@@ -57,7 +57,7 @@ class ChannelEvidence(Record):
 
     name: str
     seen: Number
-    expected: Number
+    expected: Number = Field(description="what the model expected; of its forecasts of this step, the one farthest off")
     spread: Number = Field(default=None, description="one standard deviation of what the model expects")
     contribution: float = Field(default=0.0, description="share of the score, 0..1")
     unit: str | None = None
@@ -67,6 +67,7 @@ class Evidence(Record):
     """Why a signal was raised, and from which bytes of the log that can be computed again."""
 
     channels: list[ChannelEvidence] = Field(description="strongest first")
+    deviation: float = Field(default=0.0, description="largest distance of a channel from what was expected, in its spreads")
     model_version: str | None
     weights_sha256: str | None
     partition: int

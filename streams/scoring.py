@@ -33,6 +33,8 @@ class Scored:
     learning: NDArray[np.bool_]  # (N,)
     expected: NDArray[np.float32]  # (N, C)
     spread: NDArray[np.float32]  # (N, C)
+    before: NDArray[np.float32]  # (N, C)
+    before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C)
     score: NDArray[np.float32]  # (N,)
     p_value: NDArray[np.float32]  # (N,)
@@ -144,6 +146,8 @@ class TypeScorer:
             learning=np.ones(count, np.bool_),
             expected=np.full((count, channels), np.nan, np.float32),
             spread=np.full((count, channels), np.nan, np.float32),
+            before=np.full((count, channels), np.nan, np.float32),
+            before_spread=np.full((count, channels), np.nan, np.float32),
             contribution=np.zeros((count, channels), np.float32),
             score=np.zeros(count, np.float32),
             p_value=np.ones(count, np.float32),
@@ -163,11 +167,8 @@ class TypeScorer:
                 tensors, closed.windows[at, -one.window :], closed.window_quality[at, -one.window :], closed.time_ns[at]
             )
             out.learning[at] = False
-            out.expected[at] = scores.expected
-            out.spread[at] = scores.spread
-            out.contribution[at] = scores.contribution
-            out.score[at] = scores.score
-            out.p_value[at] = scores.p_value
+            for name in ("expected", "spread", "before", "before_spread", "contribution", "score", "p_value"):
+                getattr(out, name)[at] = getattr(scores, name)
         return out
 
     def _tensor_rows(self, served: Served) -> Ints:

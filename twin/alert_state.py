@@ -27,8 +27,8 @@ _RANK = {"indeterminate": 0, "warning": 1, "minor": 2, "major": 3, "critical": 4
 class ConditionSignal:
     """One condition of one asset at one closed step.
 
-    `alert_id` is the id that an alert with this onset has; `evidence` is kept as it is, but for `partition` and
-    `first_offset`, which are read from it.
+    `alert_id` is the id that an alert with this onset has; `evidence` is kept as it is, but for `partition`,
+    `first_offset` and `deviation`, which are read from it.
     """
 
     kind: Literal["raise", "keep", "clear"]
@@ -233,11 +233,15 @@ def _opened(asset: AssetAlerts, state: ConditionState, waiting: AlertState, time
 
 
 def _strengthened(alert: AlertState, severity: Severity, risk: float, evidence: Mapping[str, Any]) -> AlertState:
-    """Highest severity and risk so far, with the evidence of the strongest signal.
+    """Highest severity and risk so far, with the evidence of the signal that was farthest from what was expected.
 
-    The evidence begins at the offset where that of the first signal began: from there on the log tells the whole story.
+    A model soon follows what it sees: later steps may be riskier and yet explain less. Evidence that tells no `deviation`
+    yields to that of a graver signal. The evidence begins at the offset where that of the first signal began: from there
+    on the log tells the whole story.
     """
-    if (_RANK[severity], risk) > (_RANK[alert.severity], alert.risk):
+    graver = (_RANK[severity], risk) > (_RANK[alert.severity], alert.risk)
+    deviation = float(evidence.get("deviation", 0.0))
+    if deviation > float(alert.evidence.get("deviation", 0.0)) or (graver and not deviation):
         if "first_offset" in alert.evidence and alert.evidence.get("partition") == evidence.get("partition"):
             evidence = {**evidence, "first_offset": alert.evidence["first_offset"]}
         alert = replace(alert, evidence=evidence)

@@ -39,7 +39,9 @@ def test_a_row_has_the_same_bits_before_any_rounding(trained: Trained, block: St
     whole = model._chunk(*windows)
     for row in (0, 1, 17, CHUNK - 1):
         alone = model._chunk(*(part[[row]] for part in windows))
-        assert [part.tobytes() for part in alone] == [part[[row]].tobytes() for part in whole]
+        assert {name: part.tobytes() for name, part in alone.items()} == {
+            name: part[[row]].tobytes() for name, part in whole.items()
+        }
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5, 12])

@@ -66,7 +66,7 @@ def test_a_fault_free_week_raises_no_more_alarms_than_the_target_says(versions: 
         # the p-values are honest too: no more small ones than they promise, give or take the clusters they come in
         p = found.p_value[:, STEPS_A_DAY:]
         assert 0.02 < (p < 0.05).mean() < 0.09, type_id
-        assert (p < 0.001).mean() < 0.004, type_id
+        assert (p < 0.001).mean() < 0.002, type_id
 
 
 @pytest.mark.parametrize("junction", ["junction-15", "junction-211", "junction-239", "junction-247"])
@@ -87,9 +87,9 @@ def test_a_sensor_that_is_off_becomes_an_alarm_of_its_channel(versions: dict[str
         assert own[:1] == [channel], alarms
 
 
-def test_a_drifting_level_becomes_an_alarm_within_half_a_day(versions: dict[str, Trained]) -> None:
-    alarms = alarms_after(versions, TANK, DemoCommand(fault="drift", asset="tank-1", channel="level"), hours=12)
-    assert [alarm.asset for alarm in alarms][:1] == ["tank-1"]
+def test_a_drifting_sensor_becomes_an_alarm_within_half_a_day(versions: dict[str, Trained]) -> None:
+    alarms = alarms_after(versions, JUNCTION, DemoCommand(fault="drift", asset="junction-211", channel="pressure"), hours=12)
+    assert ("junction-211", "pressure") in [(alarm.asset, alarm.top_channel) for alarm in alarms]
 
 
 def test_a_pump_that_trips_becomes_an_alarm_within_two_hours(versions: dict[str, Trained]) -> None:

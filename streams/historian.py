@@ -35,6 +35,7 @@ _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
 _MEASURE_EVERY_S = 2.0
 
+
 @dataclass(slots=True)
 class HistorianStats:
     """What the historian is doing, for the gateway to show. Read it from any thread; only the historian writes."""
@@ -205,9 +206,7 @@ class Historian:
             return
         self._limits_due = time.monotonic() + self._limits_every_s
         try:
-            dropped = await asyncio.to_thread(
-                self._store.enforce_limits, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes
-            )
+            dropped = await asyncio.to_thread(self._store.enforce_limits, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes)
             self.stats.rows_dropped += sum(dropped.values())
         except StoreUnavailable as error:
             log.warning("limits-not-enforced error=%s retry_s=%.0f", error, self._limits_every_s)

@@ -144,13 +144,14 @@ def build(
         stream_wait_empty=False,
     )
 
-    def topic(name: str) -> Any:
-        return app.topic(
-            name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", partitions=partitions
-        )
+    def topic(name: str, *, acks: bool = True) -> Any:
+        raw: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+        return app.topic(name, **raw, partitions=partitions, acks=acks)
 
     def table(name: str, changelog: str) -> CountedTable:
-        made = app.Table(name, key_type=bytes, value_type=bytes, partitions=partitions, changelog_topic=topic(changelog))
+        # without acks, as Faust's own changelogs: nobody processes them, so a watch on progress would call them stuck
+        log_topic = topic(changelog, acks=False)
+        made = app.Table(name, key_type=bytes, value_type=bytes, partitions=partitions, changelog_topic=log_topic)
         assert isinstance(made, CountedTable)  # the App's setting `Table`
         return made
 

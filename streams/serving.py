@@ -14,12 +14,11 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from models import version as version_file
 from models.port import VersionRefused
 from models.served import ServedModel
+from models.weights import path_of
 from streams.models_topic import Change, ModelsView
 from streams.records import ModelAlias, Refusal, Switch
 from twin.types import TwinType
@@ -27,14 +26,6 @@ from twin.types import TwinType
 log = logging.getLogger(__name__)
 
 RESIDENT = 32  # versions kept in memory, over all types
-
-
-def path_of(uri: str) -> Path:
-    """Raises VersionRefused for anything but a file:// URI."""
-    parsed = urlparse(uri)
-    if parsed.scheme != "file":
-        raise VersionRefused("missing", f"{uri} can't be loaded, expected a file:// URI; the version before keeps serving")
-    return Path(unquote(parsed.path))
 
 
 class VersionShelf:

@@ -36,7 +36,7 @@ class FaultCommands:
         try:
             await self._read_what_is_wanted()
         except BaseException:
-            await self._stop()
+            await self._consumer.stop()
             raise
         return self
 
@@ -52,16 +52,7 @@ class FaultCommands:
                             self.wanted[fault_key(command).decode()] = command
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._stop()
-
-    async def _stop(self) -> None:
-        try:
-            await self._consumer.stop()
-        except asyncio.CancelledError:
-            # aiokafka 0.14 lets the cancellation of its own fetch task out where the broker is away
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+        await self._consumer.stop()
 
     async def within(self, seconds: float, stop: asyncio.Event) -> list[DemoCommand]:
         """Wait that long, or until `stop`; the commands that came."""

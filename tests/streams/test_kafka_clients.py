@@ -70,3 +70,24 @@ async def test_a_dead_letter_keeps_key_and_bytes_and_says_why_and_where_from(kaf
     assert cut == (str(size) if size > clients.MAX_MESSAGE_BYTES else None)
     assert letter.value == value[: len(letter.value)]
     assert len(letter.value) == size or size > clients.MAX_MESSAGE_BYTES > len(letter.value) > 8_000_000
+
+
+async def test_stopping_a_consumer_in_the_middle_of_a_fetch_cancels_nobody_else(kafka: str, topic_prefix: str) -> None:
+    topic = await create(kafka, topic_prefix + "fetched", 1)
+    consumer = clients.consumer(kafka, topic, client_id="test")
+    await consumer.start()
+    consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.sleep(60)))  # as a fetch whose broker is away
+    await consumer.stop()
+    assert not [connection for connection in consumer._client._conns.values() if connection.connected()]
+
+
+async def test_who_is_cancelled_while_a_consumer_stops_stays_cancelled(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = clients.consumer(kafka, client_id="test")
+    with monkeypatch.context() as patched:
+        patched.setattr("aiokafka.AIOKafkaConsumer.stop", lambda _: asyncio.sleep(60))
+        stopping = asyncio.create_task(consumer.stop())
+        await asyncio.sleep(0.01)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+    await consumer.stop()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _REPLICAS = 3
 _VISIBLE_S = 30.0
+_GROUPS_WITHIN_S = 10.0
 
 
 class TopicsRefused(LivetwinError):
@@ -64,6 +66,8 @@ async def ensure_topics(bootstrap: str, topics: Topics, partitions: int) -> list
         created |= await _create(admin, [spec for spec in specs if spec.name not in there])
         there = await _await_topics(admin, {spec.name for spec in specs})
         mismatches = _differences(specs, there, await _configs(admin, specs))
+        if created:  # a new broker makes room for groups when it is first asked for one: a second or two
+            await _await_groups(admin, topics.prefix)
     except (KafkaError, TimeoutError) as error:
         raise TopicsRefused(f"topics {topics.prefix}*: {bootstrap} answered {error!r}; not all of them exist") from error
     finally:
@@ -78,6 +82,20 @@ async def ensure_topics(bootstrap: str, topics: Topics, partitions: int) -> list
             extra={"topic": found.topic, "setting": found.setting, "found": found.found, "expected": found.expected},
         )
     return mismatches
+
+
+async def _await_groups(admin: AIOKafkaAdminClient, prefix: str) -> None:
+    """Return once the broker names a group's coordinator, so that no role is told that there is none yet. Best effort."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GROUPS_WITHIN_S):
+            while True:
+                try:
+                    await admin.find_coordinator(f"{prefix}processor")
+                    return
+                except KafkaError as error:
+                    if not error.retriable:  # not allowed to ask: the role that needs it will say so
+                        return
+                await asyncio.sleep(0.1)
 
 
 async def missing_topics(bootstrap: str, topics: Topics) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.weights import path_of
+from models.weights import SUFFIX, path_of
 from twin.errors import LivetwinError
 
 if TYPE_CHECKING:
@@ -115,16 +115,25 @@ class Registry:
                 ) from error
 
     def drop_weights(self, run_id: str) -> None:
-        """Delete the run's copy of its weights, where the artifact store is ours; the run itself stays."""
+        """Delete the run's copy of its weights, where the artifact store is ours; the run itself stays.
+
+        Raises:
+            RegistryUnavailable: as `record`.
+        """
         if not self._local:
             return
         with self._lock:
             try:
                 folder = path_of(self._open().get_run(run_id).info.artifact_uri)
-                for file in folder.glob("*.safetensors"):
+                for file in folder.glob(f"*{SUFFIX}"):
                     file.unlink(missing_ok=True)
-            except Exception as error:  # noqa: BLE001 as above
-                log.warning("registry-prune-failed", extra={"run": run_id, "found": _first_line(error)})
+            except Exception as error:
+                if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                    return  # somebody has removed the run
+                self._client = None
+                raise RegistryUnavailable(
+                    f"weights of run {run_id} not dropped at {self.tracking_uri}: {_first_line(error)}; serving goes on"
+                ) from error
 
     def _open(self) -> MlflowClient:
         if self._client is not None:
@@ -165,7 +174,8 @@ class Registry:
             params=[Param(key, str(value)) for key, value in sorted(params.items())],
         )
         if run.uri:
-            client.log_artifact(run_id, str(path_of(run.uri)))
+            if path_of(run.uri).is_file():  # pruned where this registry was away for long
+                client.log_artifact(run_id, str(path_of(run.uri)))
             if not self._exists(client, run.name):
                 client.create_registered_model(run.name, description=f"Versions for twins of type {run.type}")
             source = f"{started.info.artifact_uri}/{path_of(run.uri).name}"

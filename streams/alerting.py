@@ -62,7 +62,7 @@ def main(*, bootstrap: str, topics: Topics, home: Path) -> None:
         TopicsUnfit: the topics are not there, see `deploy.topics.ensure_topics`.
         AlertingStopped: a part of it failed.
     """
-    for noisy in ("faust", "mode", "aiokafka"):
+    for noisy in ("faust", "mode", "aiokafka", "streams.alert_tables"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("faust.transport.producer").setLevel(logging.ERROR)  # warns of each batch of changelog records
     limit_client_logs()

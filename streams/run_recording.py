@@ -1,7 +1,7 @@
 """Bring the registry up to date with what `models` says: each version a run, each change of a decision, the aliases.
 
 In:   the view of `models`; a version without a run id was not recorded yet, so nothing is forgotten over a restart.
-Out:  runs and aliases in MLflow; the run's id on `models`.
+Out:  runs and aliases in MLflow; the run's id on `models`. MLflow's copy of the weights goes when the version's own file went.
 When MLflow is away this waits and tries again; nothing else waits for it.
 """
 
@@ -11,7 +11,8 @@ import asyncio
 import logging
 
 from models.registry import Registry, RegistryUnavailable, RunRecord
-from streams.models_topic import ModelsView
+from models.weights import path_of
+from streams.models_topic import ModelsView, ModelView
 from streams.records import ModelVersion
 from streams.releases import Releases
 
@@ -28,6 +29,7 @@ class RunRecording:
         self._registry, self._releases, self._view = registry, releases, view
         self._decided: dict[tuple[str, str], tuple[str, str]] = {}  # what stands in MLflow: decision, why
         self._aliases: dict[str, tuple[str | None, ...]] = {}
+        self._dropped: set[str] = set()  # runs that keep no weights any more
 
     def assume_recorded(self) -> None:
         """Versions that have a run id now were recorded by an earlier process, as they stand."""
@@ -70,6 +72,17 @@ class RunRecording:
                 if self._aliases.get(name) != tuple(aliases.values()):
                     await asyncio.to_thread(self._registry.set_aliases, name, aliases)
                     self._aliases[name] = tuple(aliases.values())
+            await self._drop_old_weights(model, stop)
+
+    async def _drop_old_weights(self, model: ModelView, stop: asyncio.Event) -> None:
+        """Of versions whose file was pruned (`Releases`): they serve no more, and nobody can promote them."""
+        files = {version.run_id: version.uri for version in model.versions.values() if version.uri.startswith("file:///")}
+        for run_id, uri in files.items():
+            if stop.is_set():
+                return
+            if run_id is not None and run_id not in self._dropped and not path_of(uri).exists():
+                await asyncio.to_thread(self._registry.drop_weights, run_id)
+                self._dropped.add(run_id)
 
     async def _record(self, version: ModelVersion) -> None:
         run = RunRecord(

@@ -142,7 +142,7 @@ def node_points(drawn: FleetMap, states: Mapping[str, TwinState | None], dark: b
             "z": 3 if loud else 2,
             "label": {
                 "show": node.asset in named,
-                "formatter": f"{tone.glyph} {node.label}",
+                "formatter": node.label,
                 "position": side,
                 "color": ink,
                 "fontSize": 11,

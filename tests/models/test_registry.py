@@ -105,6 +105,7 @@ def test_dropping_weights_keeps_the_run(registry: Registry, home: Path) -> None:
     copy = home / "mlflow" / "artifacts" / run_id / "artifacts" / "0006-aa.safetensors"
     assert copy.is_file()
     registry.drop_weights(run_id)
+    registry.drop_weights("0123456789abcdef0123456789abcdef")  # a run that nobody knows any more
     assert not copy.exists()
     assert client_of(registry).get_run(run_id).data.tags["livetwin.version"] == "0006-aa"
 

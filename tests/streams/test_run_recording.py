@@ -1,0 +1,70 @@
+"""Recording runs in MLflow: what is kept there is bounded by what is kept beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from models.registry import Registry
+from models.weights import WeightFiles
+from streams.models_topic import ModelsView
+from streams.records import ModelVersion, models_key
+from streams.releases import Releases
+from streams.run_recording import RunRecording
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),  # mlflow's own tables
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
+]
+
+NAME = "water.tank"
+
+
+class Noted:
+    """Stands for `Releases` without a topic: a noted run is in the view at once."""
+
+    def __init__(self, view: ModelsView) -> None:
+        self.view = view
+
+    async def set_run(self, name: str, version: str, run_id: str) -> None:
+        self.put(self.view.models[name].versions[version].model_copy(update={"run_id": run_id}))
+
+    def put(self, version: ModelVersion) -> None:
+        assert self.view.apply(models_key(version), version.to_bytes())
+
+
+@pytest.mark.timeout(120)
+async def test_the_registry_keeps_weights_as_long_as_the_version_keeps_its_file(tmp_path: Path) -> None:
+    files, view = WeightFiles(tmp_path), ModelsView()
+    noted = Noted(view)
+    for number in (1, 2, 3):
+        path = files.path(NAME, f"{number:04d}-aa")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"weights")
+        noted.put(
+            ModelVersion(
+                name=NAME,
+                type="dtmi:livetwin:water:Tank;1",
+                version=path.stem,
+                uri=path.as_uri(),
+                sha256="ab",
+                contract="c0ffee",
+                base=None,
+                decision="refused",
+                why="a test",
+                time_ns=number,
+            )
+        )
+    files.path(NAME, "0001-aa").unlink()  # pruned before it was recorded: MLflow was away
+    recording = RunRecording(Registry(tmp_path), cast(Releases, noted), view)
+    await recording.record_all(asyncio.Event())
+    artifacts = tmp_path / "mlflow" / "artifacts"
+    assert sorted(path.name for path in artifacts.rglob("*.safetensors")) == ["0002-aa.safetensors", "0003-aa.safetensors"]
+    assert all(version.run_id for version in view.models[NAME].versions.values())
+
+    assert files.prune(NAME, keep=1, protect=()) == ["0002-aa"]
+    await recording.record_all(asyncio.Event())
+    assert [path.name for path in artifacts.rglob("*.safetensors")] == ["0003-aa.safetensors"]

@@ -41,6 +41,15 @@ class Statistics(NamedTuple):
     shape_by_channel: Tensor  # (N, C) share of `shape` each channel has
 
 
+class Forecasts(NamedTuple):
+    """What the network said of the scored step: one step before it, and `horizons` steps before it of all steps since."""
+
+    mean: Tensor  # (N, C) scaled
+    log_scale: Tensor  # (N, C)
+    mean_before: Tensor  # (N, horizons, C); the last is the scored step
+    log_scale_before: Tensor  # (N, horizons, C)
+
+
 class Surprises(NamedTuple):
     """-log10 p of each detector, in the order of DETECTORS."""
 
@@ -105,16 +114,39 @@ class Detectors(nn.Module):
             now: (N, CALENDAR_FEATURES) of the scored step.
             before: (N, CALENDAR_FEATURES) of the step `horizons` - 1 earlier.
         """
+        x = self.scaled(rows, values, good)
+        newest, earlier = self.contexts(x), self.contexts(x, self.architecture.horizons)
+        seen, seen_earlier = self.contexts(good), self.contexts(good, self.architecture.horizons)
+        mean, log_scale = self.forecasts(
+            torch.cat([rows, rows]), torch.cat([newest, earlier]), torch.cat([seen, seen_earlier]), torch.cat([now, before])
+        )
+        n = len(rows)
+        return self.compared(rows, x, good, now, Forecasts(mean[:n, 0], log_scale[:n, 0], mean[n:], log_scale[n:]))
+
+    def contexts(self, cells: Tensor, ahead: int = 1) -> Tensor:
+        """The cells (N, window, C) that a forecast of the newest `ahead` steps reads: (N, reach, C).
+
+        The reach is the same for every `ahead`, so the forecast made for one step is, some steps later, the earlier one.
+        """
         a = self.architecture
-        n, _, channels = values.shape
-        x, m = self.scaled(rows, values, good), good.to(values.dtype)
-        # both contexts in one pass: up to the step before, and up to the step before the last `horizons`
-        contexts = torch.cat([_newest(x[:, :-1], a.past), _newest(x[:, : -a.horizons], a.past)])
-        masks = torch.cat([_newest(m[:, :-1], a.past), _newest(m[:, : -a.horizons], a.past)])
-        mean, log_scale = self.network(torch.cat([rows, rows]), contexts, masks, torch.cat([now, before]))
-        expected, one_scale = mean[:n, 0], log_scale[:n, 0].exp()
+        reach = min(a.past, self.layout.window - a.horizons)
+        end = cells.shape[1] - ahead
+        return cells[:, end - reach : end]
+
+    def forecasts(self, rows: Tensor, contexts: Tensor, good: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of the next `horizons` steps, (N, horizons, C) each, scaled."""
+        past = self.architecture.past
+        mean, log_scale = self.network(rows, _newest(contexts, past), _newest(good.to(contexts.dtype), past), calendar)
+        return mean, log_scale
+
+    def compared(self, rows: Tensor, x: Tensor, good: Tensor, now: Tensor, made: Forecasts) -> Statistics:
+        """Statistics of the last step of each scaled window, given the forecasts made of it."""
+        a = self.architecture
+        n, _, channels = x.shape
+        m = good.to(x.dtype)
+        expected, one_scale = made.mean, made.log_scale.exp()
         forecast = ((x[:, -1] - expected) / one_scale).abs() * m[:, -1]
-        z = ((x[:, -a.horizons :] - mean[n:]) * torch.exp(-log_scale[n:])).clamp(-50, 50) * m[:, -a.horizons :]
+        z = ((x[:, -a.horizons :] - made.mean_before) * torch.exp(-made.log_scale_before)).clamp(-50, 50) * m[:, -a.horizons :]
         count = m[:, -a.horizons :].sum(dim=1)
         shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
         short, long, known = level.levels(x, m)
@@ -127,8 +159,8 @@ class Detectors(nn.Module):
         return Statistics(
             expected,
             one_scale * to_deviation,
-            mean[n:, -1],
-            log_scale[n:, -1].exp() * to_deviation,
+            made.mean_before[:, -1],
+            made.log_scale_before[:, -1].exp() * to_deviation,
             forecast,
             shift,
             off_level,

@@ -106,8 +106,9 @@ class Forecaster(nn.Module):
 def last_good(x: Tensor, good: Tensor) -> Tensor:
     """The newest good value of each channel, 0 (the twin's centre) where there is none: (N, C)."""
     past = x.shape[1]
-    place = (good * torch.arange(1, past + 1, device=x.device, dtype=x.dtype)[None, :, None]).argmax(dim=1, keepdim=True)
-    return torch.gather(x, 1, place)[:, 0] * (good.amax(dim=1))
+    place = torch.arange(1, past + 1, device=x.device, dtype=x.dtype)[None, :, None]
+    newest = (good * place).amax(dim=1, keepdim=True)  # counted from 1; 0 where there is none
+    return torch.gather(x, 1, (newest - 1).clamp(min=0).long())[:, 0] * (newest[:, 0] > 0)
 
 
 def student_nll(mean: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:

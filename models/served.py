@@ -3,26 +3,33 @@
 In:   windows in channel units from the stream or from `models.evaluate`.
 Out:  `models.port.Scores`.
 
-Rows go through the network in chunks of one fixed, padded shape (CHUNK rows), so every row meets the same kernels with
-the same sizes; results are rounded to 5 significant digits before anyone compares them.
+Contexts go through the network in chunks of one fixed, padded shape (CONTEXTS rows), so every row meets the same kernels
+with the same sizes; what follows has no matrix products, and is done in chunks of CHUNK rows or, where there are many, of
+MANY, with the same bits. Results are rounded to 5 significant digits before anyone compares them.
+
+The forecast made before a step is, `horizons` - 1 steps later, the earlier one that the shift detector asks for. Where both
+steps are in one call, and the cells it reads are bit for bit the same, it is made once: a backlog costs half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.detectors import Detectors, Layout, contributions
+from models.detectors import Detectors, Forecasts, Layout, contributions
 from models.network import Architecture
 from models.port import LEARNING, Scores, VersionRefused
 from models.windows import calendar, good_cells
 
-CHUNK = 64
+CONTEXTS = 128  # contexts in one pass of the network
+CHUNK, MANY = 64, 512  # rows compared with their forecasts at once
+AT_ONCE = 8192  # rows whose forecasts are held at once
 DIGITS = 5
 SCHEMA = 1
 
@@ -133,38 +140,85 @@ class ServedModel:
             p_value=np.ones(n, np.float32),
         )
         known = np.flatnonzero(rows != LEARNING)
-        for start in range(0, len(known), CHUNK):
-            at = known[start : start + CHUNK]
-            found = self._chunk(rows[at], windows[at], quality[at], time_ns[at])
-            for name, array in found.items():
+        known = known[np.lexsort((time_ns[known], rows[known]))]  # a twin's steps beside each other: they share forecasts
+        for start in range(0, len(known), AT_ONCE):
+            at = known[start : start + AT_ONCE]
+            for name, array in self.unrounded(rows[at], windows[at], quality[at], time_ns[at]).items():
                 getattr(scores, name)[at] = rounded(array)
             scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
         return scores
 
-    def _chunk(
+    def unrounded(
         self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float32]]:
-        """Up to CHUNK rows, padded to CHUNK with copies of the first."""
-        n = len(rows)
-        fill = np.concatenate([np.arange(n), np.zeros(CHUNK - n, np.int64)])
-        rows, windows, quality, time_ns = rows[fill], windows[fill], quality[fill], time_ns[fill]
-        good = good_cells(windows, quality)
-        tensors = [torch.from_numpy(array).to(self.device) for array in (rows, windows, good, *self.calendars(time_ns))]
+        """Scores of rows of known twins before they are rounded, by the names of `Scores`."""
+        now, before = (torch.from_numpy(array).to(self.device) for array in self.calendars(time_ns))
+        twins = torch.from_numpy(rows).to(self.device)
+        parts: dict[str, list[Tensor]] = {}
         with torch.inference_mode():
-            found = self.detectors.statistics(*tensors)
-            surprises = self.detectors.surprises(tensors[0], found)
-            fused = self.detectors.fused(tensors[0], surprises)
-            share = contributions(surprises, found)
-            loc, scale = self.detectors.loc[tensors[0]], self.detectors.scale[tensors[0]]
-            results = {
-                "expected": found.expected * scale + loc,
-                "spread": found.spread * scale,
-                "before": found.before * scale + loc,
-                "before_spread": found.before_spread * scale,
-                "contribution": share,
-                "score": fused,
-            }
-            return {name: result.cpu().numpy()[:n] for name, result in results.items()}
+            good = torch.from_numpy(good_cells(windows, quality)).to(self.device)
+            x = self.detectors.scaled(twins, torch.from_numpy(windows).to(self.device), good)
+            made = self._forecasts(rows, time_ns, twins, x, good, now, before)
+            for at in _chunks(len(rows)):
+                where = torch.from_numpy(at.place).to(self.device)
+                found = self._compared(twins[where], x[where], good[where], now[where], Forecasts(*(one[where] for one in made)))
+                for name, result in found.items():
+                    parts.setdefault(name, []).append(result[: at.count])
+            return {name: torch.cat(part).cpu().numpy() for name, part in parts.items()}
+
+    def _forecasts(
+        self,
+        rows: NDArray[np.int64],
+        time_ns: NDArray[np.int64],
+        twins: Tensor,
+        x: Tensor,
+        good: Tensor,
+        now: Tensor,
+        before: Tensor,
+    ) -> Forecasts:
+        """The two forecasts of each row: those made of its step, and the earlier one, its own or another row's first."""
+        n, lag = len(rows), self.info.architecture.horizons - 1
+        contexts, seen = self.detectors.contexts(x), self.detectors.contexts(good)
+        earlier, seen_earlier = self.detectors.contexts(x, lag + 1), self.detectors.contexts(good, lag + 1)
+        source = np.full(n, -1, np.int64)  # whose first forecast is this row's earlier one
+        after = np.arange(lag, n)
+        near = after[(rows[lag:] == rows[: n - lag]) & (time_ns[lag:] == time_ns[: n - lag] + lag * self.info.period_ns)]
+        if len(near):
+            mine, other = torch.from_numpy(near).to(self.device), torch.from_numpy(near - lag).to(self.device)
+            same = (earlier[mine].view(torch.int32) == contexts[other].view(torch.int32)).flatten(1).all(dim=1)
+            same &= (seen_earlier[mine] == seen[other]).flatten(1).all(dim=1)
+            kept = near[same.cpu().numpy()]
+            source[kept] = kept - lag
+        own = np.flatnonzero(source < 0)
+        source[own] = n + np.arange(len(own))
+        alone = torch.from_numpy(own).to(self.device)
+        inputs = tuple(
+            torch.cat([first, second[alone]])
+            for first, second in ((twins, twins), (contexts, earlier), (seen, seen_earlier), (now, before))
+        )
+        made = [self.detectors.forecasts(*(one[at] for one in inputs)) for at in self._passes(n + len(own))]
+        mean, log_scale = (torch.cat(part) for part in zip(*made, strict=True))
+        place = torch.from_numpy(source).to(self.device)
+        return Forecasts(mean[:n, 0], log_scale[:n, 0], mean[place], log_scale[place])
+
+    def _passes(self, count: int) -> Iterator[Tensor]:
+        """Positions of `count` contexts, CONTEXTS at a time, the last pass filled up with the first."""
+        for start in range(0, count, CONTEXTS):
+            at = np.arange(start, start + CONTEXTS)
+            yield torch.from_numpy(np.where(at < count, at, 0)).to(self.device)
+
+    def _compared(self, twins: Tensor, x: Tensor, good: Tensor, now: Tensor, made: Forecasts) -> dict[str, Tensor]:
+        found = self.detectors.compared(twins, x, good, now, made)
+        surprises = self.detectors.surprises(twins, found)
+        loc, scale = self.detectors.loc[twins], self.detectors.scale[twins]
+        return {
+            "expected": found.expected * scale + loc,
+            "spread": found.spread * scale,
+            "before": found.before * scale + loc,
+            "before_spread": found.before_spread * scale,
+            "contribution": contributions(surprises, found),
+            "score": self.detectors.fused(twins, surprises),
+        }
 
     def calendars(self, time_ns: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Calendar features of the scored step and of the first step of the shift detector's forecast."""
@@ -196,6 +250,26 @@ class ServedModel:
             for name, tensor in other.detectors.state_dict().items():
                 mine[name].copy_(tensor)
         self.info, self._sha256, self._row = other.info, other._sha256, dict(other._row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    place: NDArray[np.int64]  # positions, as many as the chunk's fixed size
+    count: int  # how many of them are no filling
+
+
+def _chunks(count: int) -> Iterator[_Chunk]:
+    """Chunks of MANY while there are as many, then of CHUNK; the last one is filled up with the first row.
+
+    >>> [(len(one.place), one.count) for one in _chunks(600)]
+    [(512, 512), (64, 64), (64, 24)]
+    """
+    start = 0
+    while start < count:
+        size = MANY if count - start >= MANY else CHUNK
+        at = np.arange(start, start + size)
+        yield _Chunk(np.where(at < count, at, 0), min(size, count - start))
+        start += size
 
 
 def rounded(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from models import version
-from models.detectors import Detectors, Layout
+from models.detectors import Detectors, Forecasts, Layout
 from models.network import Architecture
 from models.pca import span_for
 from models.port import LEARNING, Scores, VersionRefused
-from models.served import CHUNK
+from models.served import CHUNK, CONTEXTS, MANY
 from models.training import Trained, train
-from models.windows import CALENDAR_FEATURES
+from models.windows import CALENDAR_FEATURES, gather, padded
 from tests.models.fleets import bits, rhythm, type_of, windows_of
 from twin.block import StepBlock
 
@@ -36,22 +36,101 @@ def test_a_row_has_the_same_bits_in_any_order_and_beside_any_other_rows(trained:
 
 def test_a_row_has_the_same_bits_before_any_rounding(trained: Trained, block: StepBlock) -> None:
     model, windows = trained.model, windows_of(trained.model, block, CHUNK)
-    whole = model._chunk(*windows)
+    whole = model.unrounded(*windows)
     for row in (0, 1, 17, CHUNK - 1):
-        alone = model._chunk(*(part[[row]] for part in windows))
+        alone = model.unrounded(*(part[[row]] for part in windows))
         assert {name: part.tobytes() for name, part in alone.items()} == {
             name: part[[row]].tobytes() for name, part in whole.items()
         }
 
 
+def steps_in_a_row(trained: Trained, block: StepBlock, steps: range) -> tuple[np.ndarray, ...]:
+    """Windows of all twins at each of `steps`, step by step as a stream brings them."""
+    model = trained.model
+    values, quality = padded(block, model.window)
+    twins, at = (
+        np.tile(np.arange(len(block.assets)), len(steps)),
+        np.repeat(np.arange(steps.start, steps.stop), len(block.assets)),
+    )
+    return model.rows(block.assets)[twins], *gather(values, quality, twins, at, model.window), block.time_ns()[at]
+
+
+def test_a_backlog_has_the_bits_of_steps_scored_one_by_one_and_makes_each_forecast_once(
+    trained: Trained, block: StepBlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, windows = trained.model, steps_in_a_row(trained, block, range(300, 300 + 2 * MANY // 5 + 9))
+    passes: list[int] = []
+    forecasts = model.detectors.forecasts
+
+    def counted(rows: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        passes.append(len(rows))
+        return forecasts(rows, *more)
+
+    monkeypatch.setattr(model.detectors, "forecasts", counted)
+    rows = len(windows[0])
+    assert rows > 2 * MANY
+    order = np.lexsort((windows[3], windows[0]))
+    whole = model.unrounded(*(part[order] for part in windows))
+    assert set(passes) == {CONTEXTS}
+    assert len(passes) == -(-(rows + 7 * len(block.assets)) // CONTEXTS), "a forecast was made twice"
+    passes.clear()
+    scattered = model.unrounded(*windows)  # a twin's steps do not stand side by side: nothing is shared
+    assert len(passes) == -(-2 * rows // CONTEXTS)
+    for name, part in whole.items():
+        assert part.tobytes() == scattered[name][order].tobytes(), name
+    for one in (*range(0, rows, 97), rows - 1):
+        alone = model.unrounded(*(part[[one]] for part in windows))
+        for name, part in alone.items():
+            assert part.tobytes() == scattered[name][[one]].tobytes(), (name, one)
+
+
+def test_a_forecast_is_not_shared_with_a_window_that_holds_anything_else(trained: Trained, block: StepBlock) -> None:
+    model, (rows, values, quality, times) = trained.model, steps_in_a_row(trained, block, range(300, 330))
+    values[60, 20, 0] += 1e-3
+    quality[71, 40, 1] = 4
+    whole = model.score(rows, values, quality, times)
+    for one in range(len(rows)):
+        assert bits(model.score(rows[[one]], values[[one]], quality[[one]], times[[one]])) == bits(
+            taken(whole, np.array([one]))
+        ), one
+
+
 @pytest.mark.parametrize("channels", [1, 3, 5, 12])
-def test_place_in_the_chunk_changes_no_bit_for_any_number_of_channels(channels: int) -> None:
+def test_few_rows_and_many_are_compared_with_the_same_bits(channels: int) -> None:
     torch.manual_seed(channels)
+    detectors = drawn(channels)
+    horizons = detectors.architecture.horizons
+    rows, values = torch.randint(9, (MANY,)), torch.randn(MANY, 64, channels)
+    good, now = torch.rand(MANY, 64, channels) > 0.02, torch.randn(MANY, CALENDAR_FEATURES)
+    made = Forecasts(*(torch.randn(MANY, *shape) for shape in ((channels,), (channels,), *[(horizons, channels)] * 2)))
+    with torch.inference_mode():
+        whole = detectors.compared(rows, values, good, now, made)
+        chunks = torch.arange(MANY).reshape(-1, CHUNK)
+        parts = [
+            detectors.compared(rows[at], values[at], good[at], now[at], Forecasts(*(one[at] for one in made))) for at in chunks
+        ]
+        for name, one, there in zip(whole._fields, whole, zip(*parts, strict=True), strict=True):
+            assert one.numpy().tobytes() == torch.cat(there).numpy().tobytes(), name
+        surprises = detectors.surprises(rows, whole)
+        few = [detectors.surprises(rows[at], part) for at, part in zip(chunks, parts, strict=True)]
+        for name, one, there in zip(surprises._fields, surprises, zip(*few, strict=True), strict=True):
+            assert one.numpy().tobytes() == torch.cat(there).numpy().tobytes(), name
+
+
+def drawn(channels: int) -> Detectors:
+    """Detectors of nine twins with random tensors."""
     span = span_for(channels)
     layout = Layout(window=64, span=span, components=min(24, span * channels - 1))
     detectors = Detectors(Architecture(twins=9, channels=channels), layout).eval()
     for tensor in detectors.state_dict().values():
         tensor.add_(0.1 * torch.rand(tensor.shape))
+    return detectors
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 12])
+def test_place_in_the_chunk_changes_no_bit_for_any_number_of_channels(channels: int) -> None:
+    torch.manual_seed(channels)
+    detectors = drawn(channels)
     rows, order = torch.randint(9, (CHUNK,)), torch.randperm(CHUNK)
     values, good = torch.randn(CHUNK, 64, channels), torch.rand(CHUNK, 64, channels) > 0.02
     now, before = torch.randn(CHUNK, CALENDAR_FEATURES), torch.randn(CHUNK, CALENDAR_FEATURES)

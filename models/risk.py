@@ -38,6 +38,15 @@ class RiskUpdate:
     severity: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """For the M steps of one call of `RiskState.calm`."""
+
+    risk: NDArray[np.float32]  # what `update` says of a step of a twin that is not in alarm
+    recent: NDArray[np.float32]  # (M, N) strengths up to each step, newest last
+    stirred: NDArray[np.bool_]  # an alarm was on before, or begins here
+
+
 class RiskState:
     """Alarm memory of up to `capacity` twins. `arrays` may be saved and restored whole, or a row at a time."""
 
@@ -56,15 +65,9 @@ class RiskState:
     def update(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> RiskUpdate:
         """Take one step of each of `rows` (each at most once in a call)."""
         a = self.arrays
-        threshold = -np.log10(np.float64(alarm_p))
-        surprise = 0.0 - np.log10(np.maximum(p_value.astype(np.float64), 1e-37))
-        # rounded before it is compared: a last bit of the logarithm decides nothing
-        strength = np.round(np.clip(surprise / threshold, 0.0, STRENGTH_MAX), 4).astype(np.float32)
-        recent = np.concatenate([a["strength"][rows, 1:], strength[:, None]], axis=1)
+        recent = np.concatenate([a["strength"][rows, 1:], _strength(p_value, alarm_p)[:, None]], axis=1)
         a["strength"][rows] = recent
-        level = np.partition(recent, N - K, axis=1)[:, N - K]  # K-th largest
-        cubed = level * level * level
-        risk = cubed / (np.float32(1) + cubed)
+        level, risk = _level_and_risk(recent)
 
         was = a["alarm"][rows]
         quiet = np.where(was & (level < CLEAR), a["quiet"][rows] + 1, 0)
@@ -82,6 +85,30 @@ class RiskState:
         a["duration"][rows] = duration
         a["peak"][rows] = peak
         return RiskUpdate(risk.astype(np.float32), alarm, rising, severity)
+
+    def calm(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> Calm:
+        """Look at many steps of each twin at once, as if none were in alarm; nothing is changed.
+
+        `rows` are sorted, the steps of a twin in order. Twins none of whose steps are `stirred` may be given to
+        `settle_calm`; the others must go through `update`, step by step.
+        """
+        a, count = self.arrays, len(rows)
+        strength = _strength(p_value, alarm_p)
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        rank = np.arange(count) - np.repeat(starts, np.diff(np.append(starts, count)))
+        recent = np.empty((count, N), np.float32)
+        for back in range(N):
+            within = rank >= back
+            recent[within, N - 1 - back] = strength[np.flatnonzero(within) - back]
+            recent[~within, N - 1 - back] = a["strength"][rows[~within], N - back + rank[~within]]
+        level, risk = _level_and_risk(recent)
+        return Calm(np.minimum(risk, np.float32(0.4999)), recent, a["alarm"][rows] | (level >= 1))
+
+    def settle_calm(self, rows: NDArray[np.int64], recent: NDArray[np.float32]) -> None:
+        """Take over where twins that stayed calm are now: `recent` of the last step of each of `rows`."""
+        self.arrays["strength"][rows] = recent
+        for name in ("alarm", "quiet", "duration", "peak"):
+            self.arrays[name][rows] = 0
 
     def reset(self, row: int) -> None:
         """Forget one twin."""
@@ -113,3 +140,16 @@ class RiskState:
                 )
         for name, array in self.arrays.items():
             array[row] = state[name]
+
+
+def _strength(p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> NDArray[np.float32]:
+    threshold = -np.log10(np.float64(alarm_p))
+    surprise = 0.0 - np.log10(np.maximum(p_value.astype(np.float64), 1e-37))
+    # rounded before it is compared: a last bit of the logarithm decides nothing
+    return np.asarray(np.round(np.clip(surprise / threshold, 0.0, STRENGTH_MAX), 4), np.float32)
+
+
+def _level_and_risk(recent: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    level = np.partition(recent, N - K, axis=1)[:, N - K]  # K-th largest
+    cubed = level * level * level
+    return level, np.asarray(cubed / (np.float32(1) + cubed), np.float32)

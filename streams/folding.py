@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+import numpy as np
 import orjson
 
 from streams.decoding import Telemetry, column_values, decode, number
@@ -137,7 +138,7 @@ class Folder:
             arena = self.arenas[type_id]
             batch = builder.build()
             result = arena.fold(batch)
-            out.closed += result.closed
+            out.closed += joined(result.closed)
             for name in ("accepted", "duplicate", "late", "ahead"):
                 out.counts[name] += getattr(result.counts, name)
             if len(result.late) or len(result.ahead):
@@ -243,6 +244,14 @@ class Folder:
                 out.refused.append(
                     Refused(record, reason, f"{count} values of {arena.asset_of[twin]!r} came {reason}: {why}; the rest was used")
                 )
+
+
+def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
+    """The rounds of one type as one: scored in one pass."""
+    if len(rounds) < 2:
+        return rounds
+    names = [one.name for one in fields(ClosedSteps) if one.name != "type"]
+    return [ClosedSteps(rounds[0].type, *(np.concatenate([getattr(one, name) for one in rounds]) for name in names))]
 
 
 def _one_a_record(refused: list[Refused]) -> list[Refused]:

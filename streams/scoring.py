@@ -69,6 +69,11 @@ class Switches:
         place = bisect_right(self._offsets, offset) - 1
         return self._served[place] if place >= 0 else None
 
+    def split(self, offsets: Ints) -> list[tuple[Served | None, Ints]]:
+        """Positions in `offsets` by the version in force there."""
+        place = np.searchsorted(np.array(self._offsets, np.int64), offsets, side="right") - 1
+        return [(self._served[one] if one >= 0 else None, np.flatnonzero(place == one)) for one in np.unique(place).tolist()]
+
     def forget_before(self, offset: int) -> None:
         """Drop what no step from `offset` on can need."""
         place = bisect_right(self._offsets, offset) - 1
@@ -78,6 +83,9 @@ class Switches:
     @property
     def current(self) -> Served | None:
         return self._served[-1] if self._served else None
+
+
+_NO_SWITCHES = Switches()
 
 
 class TypeScorer:
@@ -101,10 +109,12 @@ class TypeScorer:
         """Score steps of many twins at once; a twin's steps must be in order within and between calls."""
         self._fit()
         out = self._forward(closed)
-        for wave in _waves(closed.row):
+        alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version]
+        stirred = self._settle_calm(out, alarm_p)
+        for among in _waves(closed.row[stirred]):
+            wave = stirred[among]
             rows = closed.row[wave]
-            alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version[wave]]
-            update = self.risk.update(rows, out.p_value[wave], alarm_p)
+            update = self.risk.update(rows, out.p_value[wave], alarm_p[wave])
             out.risk[wave] = update.risk
             out.alarm[wave] = update.alarm & ~out.learning[wave]
             out.severity[wave] = update.severity
@@ -115,6 +125,26 @@ class TypeScorer:
                     Transition(int(wave[transition.index]), transition.condition, transition.kind, transition.onset_ns)
                 )
         return out
+
+    def _settle_calm(self, out: Scored, alarm_p: NDArray[np.float64]) -> Ints:
+        """Risk of twins at which nothing is on, all their steps at once; positions of the steps of the others.
+
+        Nearly all twins nearly always: going through steps one by one costs as much as scoring them.
+        """
+        closed = out.closed
+        order = np.argsort(closed.row, kind="stable")
+        rows = closed.row[order]
+        calm = self.risk.calm(rows, out.p_value[order], alarm_p[order])
+        on = self.conditions.holding(closed.values[order], closed.quality[order], np.zeros(len(rows), np.bool_)).any(axis=1)
+        stirred = calm.stirred | (on & ~out.learning[order]) | self.conditions.active(rows).any(axis=1)
+        stirred_rows = np.zeros(self.arena.capacity, np.bool_)
+        stirred_rows[rows[stirred]] = True
+        quiet = ~stirred_rows[rows]
+        out.risk[order[quiet]] = calm.risk[quiet]
+        last = np.ones(len(rows), np.bool_)
+        last[:-1] = rows[1:] != rows[:-1]
+        self.risk.settle_calm(rows[quiet & last], calm.recent[quiet & last])
+        return np.flatnonzero(stirred_rows[closed.row])
 
     def _fit(self) -> None:
         capacity = self.arena.capacity
@@ -130,14 +160,12 @@ class TypeScorer:
         version = np.zeros(count, np.int64)
         known: dict[int, int] = {}
         for part in np.unique(partition).tolist():
-            switches = self.switches.get(part)
             at = np.flatnonzero(partition == part)
-            for offset in np.unique(closed.closed_by[at]).tolist():
-                found = switches.at(offset) if switches is not None else None
+            for found, steps in self.switches.get(part, _NO_SWITCHES).split(closed.closed_by[at]):
                 place = known.setdefault(id(found), len(served))
                 if place == len(served):
                     served.append(found)
-                version[at[closed.closed_by[at] == offset]] = place
+                version[at[steps]] = place
         out = Scored(
             closed=closed,
             partition=partition,
@@ -188,6 +216,8 @@ def _waves(rows: Ints) -> list[Ints]:
     >>> [wave.tolist() for wave in _waves(np.array([7, 7, 3, 7]))]
     [[2, 0], [1], [3]]
     """
+    if not len(rows):
+        return []
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     starts = np.ones(len(rows), np.bool_)

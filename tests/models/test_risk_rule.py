@@ -94,3 +94,29 @@ def test_a_state_of_another_shape_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match=r"strength has shape \(3,\), expected \(5,\)"):
         state.restore(0, {**before, "strength": np.zeros(3, np.float32)})
     assert all((state.export(0)[name] == array).all() for name, array in before.items())
+
+
+def test_twins_that_stay_calm_are_where_steps_one_by_one_bring_them() -> None:
+    random = np.random.default_rng(4)
+    stepwise, at_once = RiskState(9), RiskState(9)
+    seen = np.zeros(2, np.int64)
+    for _ in range(40):
+        counts = random.integers(0, 12, 9)
+        rows = np.repeat(np.arange(9), counts)
+        p_value = (10.0 ** -random.gamma(0.7, 1.2, len(rows))).astype(np.float32)
+        alarm_p = np.full(len(rows), 0.02)
+        calm = at_once.calm(rows, p_value, alarm_p)
+        stirred = np.isin(rows, rows[calm.stirred])
+        seen += stirred.sum(), (~stirred).sum()
+        last = np.append(rows[1:] != rows[:-1], [True])[: len(rows)]
+        at_once.settle_calm(rows[last & ~stirred], calm.recent[last & ~stirred])
+        for row in range(9):
+            for at in np.flatnonzero(rows == row):
+                update = stepwise.update(rows[[at]], p_value[[at]], alarm_p[[at]])
+                if stirred[at]:
+                    assert at_once.update(rows[[at]], p_value[[at]], alarm_p[[at]]).risk == update.risk
+                else:
+                    assert (calm.risk[at], False, 0) == (update.risk[0], update.alarm[0], update.severity[0])
+        for name, array in stepwise.arrays.items():
+            assert array.tobytes() == at_once.arrays[name].tobytes(), name
+    assert (seen > 100).all(), seen

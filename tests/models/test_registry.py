@@ -13,11 +13,6 @@ import pytest
 from models.registry import Registry, RegistryUnavailable, RunRecord
 from models.weights import WeightFiles
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),  # mlflow's own tables
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
-]
-
 
 def run_of(home: Path, number: int = 1, weights: bytes = b"weights", **more: object) -> RunRecord:
     version = f"{number:04d}-aa"

@@ -32,8 +32,6 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),  # mlflow's own tables
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
 ]
 
 TANK: dict[str, Any] = {

@@ -182,7 +182,8 @@ class ServedModel:
         earlier, seen_earlier = self.detectors.contexts(x, lag + 1), self.detectors.contexts(good, lag + 1)
         source = np.full(n, -1, np.int64)  # whose first forecast is this row's earlier one
         after = np.arange(lag, n)
-        near = after[(rows[lag:] == rows[: n - lag]) & (time_ns[lag:] == time_ns[: n - lag] + lag * self.info.period_ns)]
+        first = after - lag
+        near = after[(rows[after] == rows[first]) & (time_ns[after] == time_ns[first] + lag * self.info.period_ns)]
         if len(near):
             mine, other = torch.from_numpy(near).to(self.device), torch.from_numpy(near - lag).to(self.device)
             same = (earlier[mine].view(torch.int32) == contexts[other].view(torch.int32)).flatten(1).all(dim=1)

@@ -27,7 +27,8 @@ _RISK_COLOURS: Final = {  # tone → (light, dark)
     "critical": ("#c22f3c", "#f4707a"),
 }
 _SCALE: Final = 1000.0  # ECharts rounds edges in the units of the coordinates: normalised ones would collapse
-SYMBOLS: Final = ("circle", "roundRect", "triangle", "diamond", "pin", "arrow")
+DOWN: Final = "path://M0,0L10,0L5,9Z"
+SYMBOLS: Final = ("circle", "roundRect", "triangle", "diamond", DOWN, "arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,9 @@ def colour(state: TwinState | None, dark: bool) -> str:
 
 
 def _named(drawn: FleetMap, states: Mapping[str, TwinState | None]) -> set[str]:
-    """The few that are worth a label on the map: the riskiest that are not OK."""
+    """Those that are worth a label on the map: all of a handful, else the few riskiest that are not OK."""
+    if len(drawn.nodes) <= 2 * MOST_LABELS:
+        return {node.asset for node in drawn.nodes}
     loud = [node.asset for node in drawn.nodes if health_of(states.get(node.asset)) in ("alarm", "warning")]
     return set(heapq.nlargest(MOST_LABELS, loud, key=lambda asset: _risk(states.get(asset))))
 

@@ -21,7 +21,7 @@ from streams.records import TwinState
 _ATTENTION: Final = 6  # entries
 _A_LITTLE_UNUSUAL: Final = 0.15  # risk
 _CHOOSE_AGAIN_S: Final = 15.0  # which of a fleet larger than the map are drawn
-_SHAPES: Final = {"circle": "●", "roundRect": "■", "triangle": "▲", "diamond": "◆", "pin": "⬮", "arrow": "➤"}
+_SHAPES: Final = {"circle": "●", "roundRect": "■", "triangle": "▲", "diamond": "◆", chart_fleet.DOWN: "▼", "arrow": "➤"}
 _RAMP: Final = (
     ("learning", "learning"),
     ("calm", "risk below 0.3"),

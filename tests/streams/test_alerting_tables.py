@@ -15,6 +15,7 @@ from streams import clients
 from streams.alert_lifecycle import Lifecycle
 from streams.alert_records import conditions_value, sequence_of, state_from
 from streams.alert_tables import CountedTable
+from streams.alerting import build
 from streams.topics import Topics
 from tests.streams.alerting_run import make_signal
 from tests.twin.test_alert_state import fold, signal
@@ -79,3 +80,13 @@ async def test_a_state_is_not_kept_when_its_outputs_did_not_reach_the_broker(app
         await lifecycle.fold([record])
     await producer.stop()
     assert conditions.value_of(b"p1") is None
+
+
+async def test_changelogs_are_not_watched_for_progress_for_nobody_processes_them(tmp_path: Path) -> None:
+    nobody: Any = None
+    app = build("127.0.0.1:9", Topics("t."), tmp_path, 2, nobody, nobody)
+    assert {name: table.changelog_topic.acks for name, table in app.tables.items()} == {
+        "epochs": False,
+        "conditions": False,
+        "closed": False,
+    }

@@ -182,7 +182,8 @@ class FleetPage:
 
     def _fill_attention(self, states: States) -> None:
         views = self._gateway.views
-        active = views.alerts.active()
+        gravest = list(SEVERITY).index
+        active = sorted(views.alerts.active(), key=lambda alert: (alert.acknowledged, gravest(alert.severity)))
         entries = []
         for alert in active[:_ATTENTION]:
             since = f"since {clock(alert.onset_ns, seconds=False)}" + (" · acknowledged" if alert.acknowledged else "")

@@ -21,11 +21,15 @@ async def await_page(address: str) -> None:
 
 
 async def await_twins(address: str) -> int:
-    """Number of twins, as soon as there is one."""
+    """Number of twins, as soon as one shows a step that was not there at the first look: what is remembered is not live yet."""
+    remembered: set[tuple[str, str]] | None = None
     while True:
         answer = await asyncio.to_thread(_get, f"{address}/v1/twins?limit=1000")
-        if isinstance(answer, dict) and answer.get("twins"):
-            return len(answer["twins"])
+        if isinstance(answer, dict) and "twins" in answer:
+            steps = {(str(twin["id"]), str(twin["time"])) for twin in answer["twins"]}
+            remembered = steps if remembered is None else remembered
+            if steps - remembered:
+                return len(steps)
         await asyncio.sleep(_EVERY_S)
 
 

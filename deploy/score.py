@@ -201,20 +201,28 @@ def score_all(
     """Score files, one table each, into `out`: a file, or a folder where there are several.
 
     Raises:
-        FileRefused: `out` is a file for several inputs, or an input can't be scored.
+        FileRefused: `out` is a file for several inputs, or, after all others are done, an input can't be scored.
     """
+    refused: list[FileRefused] = []
     single = out.suffix in (".csv", ".parquet")
     if single and len(files) > 1:
         raise FileRefused(f"--out {out} is one file for {len(files)} inputs, expected a folder; nothing was scored")
     with Progress(console=Console(stderr=True)) as progress:
         for path in files:
-            table = score_file(
-                path,
-                train_rows=train_rows,
-                seed=seed,
-                alarms_per_twin_day=ProcessorSettings().alarms_per_twin_day,
-                asset_column=asset_column,
-                time_column=time_column,
-                progress=progress,
-            )
+            try:
+                table = score_file(
+                    path,
+                    train_rows=train_rows,
+                    seed=seed,
+                    alarms_per_twin_day=ProcessorSettings().alarms_per_twin_day,
+                    asset_column=asset_column,
+                    time_column=time_column,
+                    progress=progress,
+                )
+            except FileRefused as error:
+                refused.append(error)
+                progress.console.print(f"livetwin: {error}", highlight=False, markup=False)
+                continue
             write(table, out if single else out / f"{path.name.split('.')[0]}.csv")
+    if refused:
+        raise FileRefused(f"{len(refused)} of {len(files)} files were not scored (see above); the others are in {out}")

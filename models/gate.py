@@ -114,9 +114,10 @@ def compare(
             f"{figures['champion_share_p05'] * 100:.0f} %)",
             figures,
         )
+    noise = f" (up to {LOSS_TOLERANCE} worse counts as equal: it has learnt from newer steps)" if worse > 0 else ""
     return Decision(
         True,
-        f"promoted: loss {figures['candidate_loss']:.3f} against {figures['champion_loss']:.3f} on the same "
+        f"promoted: loss {figures['candidate_loss']:.3f} against {figures['champion_loss']:.3f}{noise} on the same "
         f"{n} twin-steps, {raised:.0f} alarms against {figures['champion_alarms']:.0f} in {twin_days:.1f} twin-days, "
         f"{strange * 5:.1f} % of steps with p < 0.05 against {figures['champion_share_p05'] * 100:.1f} %",
         figures,

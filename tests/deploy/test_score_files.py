@@ -53,7 +53,8 @@ def test_every_reading_gets_a_score_and_the_fault_the_highest(csv: Path) -> None
 def test_too_few_normal_rows_are_refused_with_the_number(csv: Path) -> None:
     result = CliRunner().invoke(app, ["score", str(csv), "--train", "20", "--out", str(csv.parent / "x.csv")])
     assert isinstance(result.exception, FileRefused)
-    assert "the first 20 rows can't be learnt from" in str(result.exception)
+    assert "the first 20 rows can't be learnt from" in result.output
+    assert "1 of 1 files were not scored" in str(result.exception)
 
 
 def test_one_file_for_several_inputs_is_refused(csv: Path) -> None:

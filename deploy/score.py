@@ -221,7 +221,7 @@ def score_all(
                 )
             except FileRefused as error:
                 refused.append(error)
-                progress.console.print(f"livetwin: {error}", highlight=False, markup=False)
+                progress.console.print(f"livetwin: {error}", highlight=False, markup=False, soft_wrap=True)
                 continue
             write(table, out if single else out / f"{path.name.split('.')[0]}.csv")
     if refused:

@@ -127,6 +127,14 @@ class AlertingRun:
             await asyncio.sleep(0.2)
         return found
 
+    async def refused(self, count: int, *, within_s: float = 30.0) -> list[tuple[bytes, bytes | None]]:
+        """Reason and value of what is in dead-letter, once there are so many."""
+        deadline = time.monotonic() + within_s
+        while len(found := await self.read(self.topics.dead_letter)) < count:
+            assert time.monotonic() < deadline, f"{len(found)} of {count} refused within {within_s} s\n{self.log()[-4000:]}"
+            await asyncio.sleep(0.2)
+        return [(dict(record.headers)["reason"], record.value) for record in found]
+
     async def settled(self, *, within_s: float = 40.0) -> list[Alert]:
         """The alerts, once a marker that was sent last has come out: on every partition everything before it is done."""
         marks = {f"mark{at}-{time.time_ns()}" for at in range(8 * PARTITIONS)}

@@ -28,11 +28,11 @@ def model() -> ServedModel:
 
 
 @asynccontextmanager
-async def processor(plant: Plant, *, batch: int = 97) -> AsyncIterator[asyncio.subprocess.Process]:
+async def processor(plant: Plant, *, batch: int = 97, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A processor process; terminated, and waited for, at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.streams.processor_process", plant.bootstrap, plant.topics.prefix, f"{plant.topics.prefix}g",
-        env={**os.environ, "OMP_NUM_THREADS": "1", "BATCH": str(batch)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "BATCH": str(batch), **environment},
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -96,7 +96,10 @@ async def test_outputs_after_kill_9_equal_an_undisturbed_runs(
     plant = await Plant.built(kafka, f"{topic_prefix}rough.")
     await plant.promote(model, tmp_path)
     feeding = asyncio.create_task(plant.feed(readings(STEPS)))
-    for share in (0.1, 0.4, 0.7):
+    # once where it hurts most, wherever that is in the log; then at random moments
+    async with processor(plant, batch=pick.randint(20, 200), DIE_AT_COMMIT="2") as process:
+        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    for share in (0.4, 0.7):
         async with processor(plant, batch=pick.randint(20, 200)) as process:
             await until_done(plant, share)
             await asyncio.sleep(pick.random() * 0.4)

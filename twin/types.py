@@ -6,7 +6,8 @@ Out:  `TwinType`, the compiled form: channel order, units, grid, lateness, delay
 
 DTDL has no words for a sampling period, lateness or limits, so they ride on a partner extension,
 `dtmi:livetwin:extension:stream;1`: `samplingPeriod`, `lateness`, `maxAhead`, `onDelay`, `offDelay` (ISO 8601
-durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps) on a telemetry.
+durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps), `gapRule`, `gapLimit` (steps), `spikeLimit`
+(units per step), `role` on a telemetry.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,6 +30,9 @@ CONTEXT = ["dtmi:dtdl:context;3", "dtmi:dtdl:extension:quantitativeTypes;1", STR
 _DTMI = re.compile(r"^dtmi:[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?(?::[A-Za-z_](?:[A-Za-z0-9_]*[A-Za-z0-9])?)*;[1-9][0-9]{0,8}$")
 _NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9_.:-]{0,127})$")
 _DURATION = TypeAdapter(timedelta)
+GapRule = Literal["hold", "linear", "none"]
+Role = Literal["sensor", "actuator", "counter", "state"]
+DEFAULT_GAP_LIMIT = 6  # steps
 _NUMERIC_SCHEMAS = frozenset({"double", "float", "integer", "long", "boolean", "short", "byte"})
 
 
@@ -38,6 +42,9 @@ class Channel:
 
     `minimum`/`maximum` bound what the sensor can say (outside: quality OUT_OF_RANGE); `low_limit`/`high_limit`
     are alarm limits of the process; `stuck_after` is how many equal steps in a row mean a stuck sensor.
+    `gap_rule` says how a gap of up to `gap_limit` steps is filled: the last good value, a line between the good values
+    on both sides, or not at all. `spike_limit` is the largest change from one step to the next that the process can
+    make, in units per step. `role` is what the channel is to the asset.
     """
 
     name: str
@@ -47,6 +54,10 @@ class Channel:
     low_limit: float | None = None
     high_limit: float | None = None
     stuck_after: int | None = None
+    gap_rule: GapRule = "hold"
+    gap_limit: int = DEFAULT_GAP_LIMIT
+    spike_limit: float | None = None
+    role: Role = "sensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +169,7 @@ def compile_type(interface: Mapping[str, Any]) -> TwinType:
 
 def _channel(where: str, name: str, element: Mapping[str, Any]) -> Channel:
     numbers: dict[str, float | None] = {}
-    for key in ("minimum", "maximum", "lowLimit", "highLimit", "stuckAfter"):
+    for key in ("minimum", "maximum", "lowLimit", "highLimit", "stuckAfter", "gapLimit", "spikeLimit"):
         found = element.get(key)
         if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
             raise TypeInvalid(f"{where} ({name}): {key} is {found!r}, expected a number; the type is not used")
@@ -166,7 +177,10 @@ def _channel(where: str, name: str, element: Mapping[str, Any]) -> Channel:
     low, high = numbers["minimum"], numbers["maximum"]
     if low is not None and high is not None and low >= high:
         raise TypeInvalid(f"{where} ({name}): minimum {low} is not below maximum {high}; the type is not used")
-    stuck = numbers["stuckAfter"]
+    for key in ("stuckAfter", "gapLimit", "spikeLimit"):
+        if (limit := numbers[key]) is not None and limit < 0:
+            raise TypeInvalid(f"{where} ({name}): {key} is {limit}, expected zero or more; the type is not used")
+    stuck, gap_limit = numbers["stuckAfter"], numbers["gapLimit"]
     return Channel(
         name=name,
         unit=element.get("unit"),
@@ -175,7 +189,19 @@ def _channel(where: str, name: str, element: Mapping[str, Any]) -> Channel:
         low_limit=numbers["lowLimit"],
         high_limit=numbers["highLimit"],
         stuck_after=None if stuck is None else int(stuck),
+        gap_rule=_word(where, name, element, "gapRule", GapRule, "hold"),
+        gap_limit=DEFAULT_GAP_LIMIT if gap_limit is None else int(gap_limit),
+        spike_limit=numbers["spikeLimit"],
+        role=_word(where, name, element, "role", Role, "sensor"),
     )
+
+
+def _word(where: str, name: str, element: Mapping[str, Any], key: str, words: Any, default: str) -> Any:
+    found = element.get(key, default)
+    if found not in get_args(words):
+        expected = ", ".join(repr(word) for word in get_args(words))
+        raise TypeInvalid(f"{where} ({name}): {key} is {found!r}, expected one of {expected}; the type is not used")
+    return found
 
 
 def _duration_ns(identifier: str, interface: Mapping[str, Any], key: str, default: timedelta) -> int | None:

@@ -6,8 +6,8 @@ Out:  `TwinType`, the compiled form: channel order, units, grid, lateness, delay
 
 DTDL has no words for a sampling period, lateness or limits, so they ride on a partner extension,
 `dtmi:livetwin:extension:stream;1`: `samplingPeriod`, `lateness`, `maxAhead`, `onDelay`, `offDelay` (ISO 8601
-durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps), `gapRule`, `gapLimit` (steps), `spikeLimit`
-(units per step), `role` on a telemetry.
+durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps), `gapRule`,
+`gapLimit` (steps), `spikeLimit` (units per step), `role` on a telemetry.
 """
 
 from __future__ import annotations

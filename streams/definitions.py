@@ -19,9 +19,13 @@ from streams import clients
 from streams.topics import Topics
 from twin.errors import TypeInvalid
 from twin.fleet import Fleet, TwinDeclaration
-from twin.types import TwinType, compile_type
+from twin.type_references import dependents
+from twin.type_sets import compile_among
+from twin.types import TwinType
 
 log = logging.getLogger(__name__)
+
+MOST_FAULTS = 10_000  # kept for whoever asks
 
 
 class Definitions:
@@ -29,7 +33,8 @@ class Definitions:
 
     def __init__(self) -> None:
         self.types: dict[str, TwinType] = {}
-        self.interfaces: dict[str, dict[str, Any]] = {}
+        self.interfaces: dict[str, dict[str, Any]] = {}  # of all kinds: types, their bases and components
+        self.faults: dict[str, str] = {}  # key → why it is not used as it stands
         self.fleet = Fleet()
         self.revision = 0
         self.position = 0  # of the topic: everything before it is in the view
@@ -50,29 +55,67 @@ class Definitions:
             return False
         try:
             if name.startswith("type/"):
-                interface = orjson.loads(value)
-                compiled = compile_type(interface)
-                if f"type/{compiled.id}" != name:
-                    raise TypeInvalid(f"{compiled.id} stands under the key {name!r}, expected 'type/{compiled.id}'; not used")
-                if self.interfaces.get(compiled.id) == interface:
-                    return False
-                self.types[compiled.id] = compiled
-                self.interfaces[compiled.id] = interface
+                changed = self._declare_type(name, orjson.loads(value))
             elif name.startswith("twin/"):
-                declaration = TwinDeclaration.model_validate_json(value)
-                if f"twin/{declaration.asset}" != name:
-                    raise TypeInvalid(f"twin {declaration.asset!r} stands under the key {name!r}; not used")
-                if self.fleet.get(declaration.asset) == declaration:
-                    return False
-                self.fleet.declare(declaration)
+                changed = self._declare_twin(name, TwinDeclaration.model_validate_json(value))
             else:
                 raise TypeInvalid(f"key {name!r} is not understood, expected type/<dtmi> or twin/<asset>; not used")
         except (orjson.JSONDecodeError, ValidationError, TypeInvalid) as error:
             self.unusable[type(error).__name__] += 1
-            log.warning("definition-not-used", extra={"key": name, "found": str(error).splitlines()[0]})
+            self._fault(name, str(error))
             return False
-        self.revision += 1
+        self.revision += changed
+        return changed
+
+    def _declare_type(self, name: str, interface: Any) -> bool:
+        """An interface that refers to others is compiled when they are there, whichever comes first."""
+        if not isinstance(interface, dict) or f"type/{interface.get('@id')}" != name:
+            found = interface.get("@id") if isinstance(interface, dict) else interface
+            raise TypeInvalid(
+                f"{str(found)[:200]!r} stands under the key {name!r}, expected the interface of that name; not used"
+            )
+        identifier: str = interface["@id"]
+        if self.interfaces.get(identifier) == interface:
+            return False
+        before = self.interfaces.get(identifier)
+        self.interfaces[identifier] = interface
+        try:
+            self._compile(identifier)
+        except TypeInvalid:
+            if before is not None and identifier in self.types:  # what was in use stays in use
+                self.interfaces[identifier] = before
+            raise
+        for other in dependents(identifier, self.interfaces):
+            try:
+                self._compile(other)
+            except TypeInvalid as error:
+                self._fault(f"type/{other}", str(error))
         return True
+
+    def _compile(self, identifier: str) -> None:
+        """Raises TypeInvalid, unless all that is wrong is that another interface has not come yet."""
+        found = compile_among(identifier, self.interfaces)
+        self.faults.pop(f"type/{identifier}", None)
+        if found.type is not None:
+            self.types[identifier] = found.type
+        elif found.missing and not found.faulty:
+            self.faults[f"type/{identifier}"] = f"waits for {', '.join(sorted(found.missing))}"
+        elif found.faulty:
+            raise TypeInvalid(found.message)
+
+    def _declare_twin(self, name: str, declaration: TwinDeclaration) -> bool:
+        if f"twin/{declaration.asset}" != name:
+            raise TypeInvalid(f"twin {declaration.asset!r} stands under the key {name!r}; not used")
+        if self.fleet.get(declaration.asset) == declaration:
+            return False
+        self.fleet.declare(declaration)
+        self.faults.pop(name, None)
+        return True
+
+    def _fault(self, name: str, message: str) -> None:
+        if len(self.faults) < MOST_FAULTS or name in self.faults:
+            self.faults[name] = message
+        log.warning("definition-not-used", extra={"key": name, "found": message.splitlines()[0]})
 
 
 async def read_definitions(bootstrap: str, topics: Topics) -> Definitions:

@@ -2,6 +2,7 @@
 
 LivetwinError
 ├── TypeInvalid         a twin definition that can't be used as written
+├── UnitUnusable        a unit that is not known, or that does not convert to the type's
 ├── ReadingRefused      one record that can't become readings (goes to dead-letter, the stream goes on)
 └── CheckpointRefused   saved twin state that does not fit this code or this type
 
@@ -16,7 +17,11 @@ class LivetwinError(Exception):
 
 
 class TypeInvalid(LivetwinError):
-    """A DTDL interface or twin declaration that can't be compiled."""
+    """A DTDL interface or twin declaration that can't be compiled. The message lists all that is wrong with it."""
+
+
+class UnitUnusable(LivetwinError):
+    """A unit that nobody knows, or that measures something else than the type's."""
 
 
 class ReadingRefused(LivetwinError):

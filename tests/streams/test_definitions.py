@@ -1,0 +1,61 @@
+"""The view of `definitions`: any order of its records gives the same types, and what can't be used says why."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import orjson
+
+from streams.definitions import Definitions
+
+
+def interface(identifier: str, *contents: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"@context": "dtmi:dtdl:context;3", "@id": identifier, "@type": "Interface", "contents": list(contents), **more}
+
+
+def telemetry(name: str, **more: Any) -> dict[str, Any]:
+    return {"@type": "Telemetry", "name": name, "schema": "double", **more}
+
+
+MOTOR = interface("dtmi:plant:Motor;1", telemetry("speed"))
+MACHINE = interface("dtmi:plant:Machine;1", telemetry("temp"))
+PUMP = interface(
+    "dtmi:plant:Pump;1", {"@type": "Component", "name": "motor", "schema": "dtmi:plant:Motor;1"}, extends="dtmi:plant:Machine;1"
+)
+
+
+def view(*interfaces: dict[str, Any]) -> Definitions:
+    found = Definitions()
+    for one in interfaces:
+        found.apply(f"type/{one['@id']}".encode(), orjson.dumps(one))
+    return found
+
+
+def test_interfaces_may_come_in_any_order() -> None:
+    for order in permutations([MOTOR, MACHINE, PUMP]):
+        found = view(*order)
+        assert found.types["dtmi:plant:Pump;1"].channel_names == ("motor.speed", "temp")
+        assert found.faults == {}
+
+
+def test_a_type_whose_base_is_missing_waits_and_says_for_what() -> None:
+    found = view(MOTOR, PUMP)
+    assert "dtmi:plant:Pump;1" not in found.types
+    assert found.faults == {"type/dtmi:plant:Pump;1": "waits for dtmi:plant:Machine;1"}
+
+
+def test_a_declaration_that_can_not_be_used_leaves_the_one_before() -> None:
+    found = view(MOTOR)
+    assert not found.apply(b"type/dtmi:plant:Motor;1", orjson.dumps({**MOTOR, "samplingPeriod": "five"}))
+    assert found.types["dtmi:plant:Motor;1"].period_ns == 1_000_000_000
+    assert "at /samplingPeriod: found 'five'" in found.faults["type/dtmi:plant:Motor;1"]
+    assert found.interfaces["dtmi:plant:Motor;1"] == MOTOR
+
+
+def test_a_base_that_changes_changes_the_types_that_extend_it() -> None:
+    found = view(MOTOR, MACHINE, PUMP)
+    revision = found.revision
+    found.apply(b"type/dtmi:plant:Machine;1", orjson.dumps({**MACHINE, "samplingPeriod": "PT5S"}))
+    assert found.types["dtmi:plant:Pump;1"].period_ns == 5_000_000_000
+    assert found.revision > revision

@@ -124,6 +124,23 @@ def test_a_killed_role_comes_back_a_second_start_is_refused_and_ctrl_c_stops_all
         assert (up.home / "logs" / f"{role}.log").stat().st_size > 0
 
 
+def test_a_second_ctrl_c_ends_all_at_once_and_leaves_no_process(start: Callable[[], _Up]) -> None:
+    up = start()
+    up.await_(up.all_running)
+    processes = up.descendants()
+    assert any("kafka.Kafka" in process.cmdline() for process in processes)
+    os.kill(up.roles()["feed"]["pid"], signal.SIGSTOP)  # the first to be stopped: it holds up all that come after it
+    up.process.send_signal(signal.SIGINT)
+    up.await_(lambda: "stopping (once more to force)" in up.said())
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 130
+    assert "forced to stop" in up.said()
+    _, alive = psutil.wait_procs(processes, 30)
+    assert alive == []
+    # what the stopped feed held up was killed, not stopped in order one after the other
+    assert not (up.home / "kafka" / "data" / ".kafka_cleanshutdown").exists()
+
+
 def test_kill_9_of_the_supervisor_leaves_no_process_and_the_next_start_finds_all_free(start: Callable[[], _Up]) -> None:
     up = start()
     up.await_(up.all_running)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 STEP_NS = 60_000_000_000
 PARTITIONS = 4
 
-_ROLE = """
+ROLE = """
 import logging, pathlib, sys
 from streams.alerting import main
 from streams.topics import Topics
@@ -81,7 +81,7 @@ class AlertingRun:
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "alerting.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", _ROLE, self.bootstrap, self.topics.prefix, str(self.home)],
+                [sys.executable, "-c", ROLE, self.bootstrap, self.topics.prefix, str(self.home)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                 stderr=log,

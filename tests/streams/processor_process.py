@@ -43,7 +43,7 @@ async def main(bootstrap: str, prefix: str, group: str) -> None:
         topics=Topics(prefix),
         group=group,
         stop=stop,
-        session_timeout_ms=6_000,
+        session_timeout_ms=int(os.environ.get("SESSION_MS", "6000")),
         checkpoint_every_s=0.5,
         batch_max_records=int(os.environ.get("BATCH", "97")),
     )

@@ -78,6 +78,22 @@ class FoldResult:
     counts: FoldCounts = field(default_factory=FoldCounts)
 
 
+class _Stragglers:
+    """Values of one batch that came after their step had closed: redeliveries of what it holds, or late.
+
+    Args:
+        position, step: (M,) where they stand in the batch, and their steps.
+        held_from: (M,) the first step that the window still held when they came.
+    """
+
+    def __init__(self, batch: ReadingBatch, position: Ints, step: Ints, held_from: Ints) -> None:
+        self.position, self.step, self.held_from = position, step, held_from
+        self.row, self.channel = batch.row[position], batch.channel[position]
+        self.value = batch.value[position].astype(np.float32)
+        self.seen = np.zeros(len(position), np.bool_)
+        self.repeated = np.zeros(len(position), np.bool_)
+
+
 class Arena(Rows):
     """Struct-of-arrays state of all twins of one type: A twins × R ring slots × C channels, R = window + open span.
 
@@ -119,17 +135,16 @@ class Arena(Rows):
         log = LogOrder(batch.row[position], batch.offset[position], batch.time_ns[position], self.max_time, self.open_from)
         step = batch.time_ns[position] // self.type.period_ns
         stale = step < log.open_before
-        late = position[stale]
-        if len(late):
-            repeated = self._already_closed(batch, late)
-            counts.duplicate += int(repeated.sum())
-            late = late[~repeated]
-        counts.late = len(late)
+        stragglers = _Stragglers(batch, position[stale], step[stale], log.open_before[stale] - self.window)
+        self._recognise(stragglers, self.next_step, self.next_step)
         position, step = position[~stale], step[~stale]
         counts.accepted = len(position)
 
         target = self._advance_watermarks(log, batch.row[position], step)
-        closed = list(self._rounds(batch, position, step, log, target))
+        closed = list(self._rounds(batch, position, step, log, target, stragglers))
+        late = stragglers.position[~stragglers.repeated]
+        counts.late = len(late)
+        counts.duplicate += len(stragglers.position) - len(late)
         return FoldResult(closed, late, ahead, counts)
 
     def close_all(self) -> list[ClosedSteps]:
@@ -142,22 +157,30 @@ class Arena(Rows):
         log = LogOrder(rows, self.next_offset[rows] - 1, later, self.max_time, self.open_from)
         none = np.empty(0, np.int64)
         empty = ReadingBatch(none, none, none, none.astype(np.float64), none, none)
-        return list(self._rounds(empty, none, none, log, self._advance_watermarks(log, none, none)))
+        target = self._advance_watermarks(log, none, none)
+        return list(self._rounds(empty, none, none, log, target, _Stragglers(empty, none, none, none)))
 
     def open_from(self, time_ns: Ints) -> Ints:
         """First step that is still open when `time_ns` is the twin's latest event time."""
         known = time_ns != NOTHING
         return np.where(known, (np.where(known, time_ns, 0) - self.type.lateness_ns) // self.type.period_ns, NOTHING)
 
-    def _already_closed(self, batch: ReadingBatch, position: Ints) -> NDArray[np.bool_]:
-        """Whether the value stands in its closed step already: a redelivery, nothing is lost by dropping it."""
-        row, channel = batch.row[position], batch.channel[position]
-        step = batch.time_ns[position] // self.type.period_ns
-        held = step >= self.next_step[row] - self.window
+    def _recognise(self, stragglers: _Stragglers, before: Ints, closed_until: Ints) -> None:
+        """Mark values that stand in their closed step already: redeliveries, nothing is lost by dropping them.
+
+        Each is looked at once, as soon as its step has closed. By arena row, the ring holds what closed from a window before
+        `before` up to `closed_until`.
+        """
+        due = np.flatnonzero(~stragglers.seen & (stragglers.step < closed_until[stragglers.row]))
+        if not len(due):
+            return
+        stragglers.seen[due] = True
+        row, step, channel = stragglers.row[due], stragglers.step[due], stragglers.channel[due]
         slot = step % self.slots
-        same = self.values[row, slot, channel] == batch.value[position].astype(np.float32)
+        same = self.values[row, slot, channel] == stragglers.value[due]
         real = (self.quality[row, slot, channel] & np.uint8(Quality.GAP | Quality.MISSING)) == 0
-        return np.asarray(held & same & real & (step < self.next_step[row]))
+        held = step >= np.maximum(stragglers.held_from[due], before[row] - self.window)
+        stragglers.repeated[due] = same & real & held
 
     def _advance_watermarks(self, log: LogOrder, row: Ints, step: Ints) -> Ints:
         """Move the watermark of each twin in the log; returns, by arena row, the step up to which it closes now."""
@@ -173,7 +196,9 @@ class Arena(Rows):
         target[rows] = np.maximum(opened, self.next_step[rows])
         return target
 
-    def _rounds(self, batch: ReadingBatch, position: Ints, step: Ints, log: LogOrder, target: Ints) -> Iterator[ClosedSteps]:
+    def _rounds(
+        self, batch: ReadingBatch, position: Ints, step: Ints, log: LogOrder, target: Ints, stragglers: _Stragglers
+    ) -> Iterator[ClosedSteps]:
         # one value a cell: the latest time, then the later offset
         row, channel, time = batch.row[position], batch.channel[position], batch.time_ns[position]
         order = np.lexsort((batch.offset[position], time, channel, step, row))
@@ -188,7 +213,7 @@ class Arena(Rows):
             )  # fmt: skip
             rows = log.rows[target[log.rows] > self.next_step[log.rows]]
             if len(rows):
-                closed = self._close(rows, target, log)
+                closed = self._close(rows, target, log, stragglers)
                 if closed is not None:
                     yield closed
             if not len(row) and not (target[log.rows] > self.next_step[log.rows]).any():
@@ -208,7 +233,7 @@ class Arena(Rows):
         self.cell_time[row, slot, channel] = time[wins]
         self.quality[row, slot, channel] = 0
 
-    def _close(self, rows: Ints, target: Ints, log: LogOrder) -> ClosedSteps | None:
+    def _close(self, rows: Ints, target: Ints, log: LogOrder, stragglers: _Stragglers) -> ClosedSteps | None:
         """Close each twin's steps up to its target or as far as its ring holds, whichever comes first."""
         start = self.next_step[rows]
         count = np.minimum(target[rows] - start, self.open_span)
@@ -247,8 +272,10 @@ class Arena(Rows):
                 first_offset=np.minimum(self.slot_offset[emitted_row[:, None], span].min(axis=1), closed_by),
                 closed_by=closed_by,
             )
-        self._free_slots(rows, start, count)
+        before = self.next_step.copy() if len(stragglers.position) else self.next_step
         self.next_step[rows] = start + count
+        self._recognise(stragglers, before, self.next_step)
+        self._free_slots(rows, start, count)
         return closed
 
     def _free_slots(self, rows: Ints, start: Ints, count: Ints) -> None:

@@ -63,7 +63,7 @@ class Role:
         self.starts += 1
         return self.process
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 

@@ -77,7 +77,7 @@ def format_once(folder: Path, *, java: Java, classpath: str, properties: Path, v
         "kafka.tools.StorageTool",
     ]
     formatted = subprocess.run(
-        [*tool, "format", "--cluster-id", cluster_id, "--config", properties, "--ignore-formatted"],
+        [*tool, "format", f"--cluster-id={cluster_id}", "--config", properties, "--ignore-formatted"],
         capture_output=True,
         text=True,
     )

@@ -233,6 +233,16 @@ def test_the_folder_of_another_cluster_is_refused_unchanged(home: Path, tmp_path
     assert meta.read_text() == "version=1\ncluster.id=someoneelses\nnode.id=3\n"
 
 
+def test_a_cluster_id_that_begins_with_a_dash_is_an_id_all_the_same(tmp_path: Path) -> None:
+    """One in 64 does."""
+    card = tmp_path / "kafka" / "cluster.json"
+    card.parent.mkdir()
+    card.write_text(json.dumps({"cluster_id": "-" + "A" * 21, "kafka_version": "4.0.0"}))
+    with EmbeddedKafka(tmp_path, port=0) as kafka:
+        assert kafka.pid is not None
+    assert f"cluster.id=-{'A' * 21}" in (tmp_path / "kafka" / "data" / "meta.properties").read_text()
+
+
 def test_a_folder_that_a_newer_kafka_wrote_is_refused(home: Path) -> None:
     card = home / "kafka" / "cluster.json"
     before = card.read_text()

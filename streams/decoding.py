@@ -1,100 +1,92 @@
-"""Decode telemetry records: single and columnar JSON.
+"""Decode telemetry records, whatever format each is in: JSON, CloudEvents around it, Arrow IPC of many assets.
 
-In:   the bytes of one record.
-Out:  `Telemetry`: the asset, its time or times, its channels. A record that can't be decoded raises ReadingRefused
+In:   the bytes of one record, its headers, its key.
+Out:  `Telemetry` of one asset or `TelemetryTable` of many. A record that can't be decoded raises ReadingRefused
       with a reason; whoever folds sends it to dead-letter and goes on.
+
+How the format is told, record by record, so that all may stand on one topic:
+  1. headers `ce_specversion`: a CloudEvent in binary mode; `content-type: application/cloudevents+json`: in structured mode;
+  2. `content-type` of Arrow or JSON; any other, or none: by what the bytes are;
+  3. bytes that begin as an Arrow IPC stream does; else JSON, which is a CloudEvent where it has all attributes of one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-import orjson
-from numpy.typing import NDArray
-
+from streams.formats import cloud_events
+from streams.formats.arrow_claims import CONTINUATION
+from streams.formats.arrow_readings import from_arrow
+from streams.formats.cloud_events import ARROW, BATCH, JSON, STRUCTURED, Envelope, headers_of, media_type
+from streams.formats.json_readings import from_json, parse
+from streams.formats.readings import Decoded
 from twin.errors import ReadingRefused
-from twin.time import parse_time, parse_times
 
-RESERVED = frozenset({"asset", "time"})
-MAX_READINGS = 100_000  # in one columnar record
-MAX_ASSET = 256  # characters
-_LARGEST = float(np.finfo(np.float32).max)
+Headers = Iterable[tuple[str, bytes | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Telemetry:
-    """One record. `time_ns` is one time, or an array for a columnar record; `channels` still holds what JSON held."""
-
-    asset: str
-    time_ns: int | NDArray[np.int64]
-    channels: dict[str, Any]
-
-    @property
-    def columnar(self) -> bool:
-        return not isinstance(self.time_ns, int)
-
-
-def decode(value: bytes | None) -> Telemetry:
+def decode(value: bytes | None, headers: Headers = (), key: bytes | None = None) -> Decoded:
     """Decode one record.
 
+    Args:
+        key: taken for the asset of a CloudEvent that has neither an asset in its data nor a subject.
+
     Raises:
-        ReadingRefused: reason `empty` | `json` | `shape` | `asset` | `time` | `size`.
+        ReadingRefused: reason `empty` | `json` | `shape` | `asset` | `time` | `size` | `cloudevents` | `arrow`.
 
     >>> decode(b'{"asset":"p1","time":1700000000,"flow":1.2}').channels
     {'flow': 1.2}
+    >>> about = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"/line/1"), ("ce_type", b"reading")]
+    >>> decode(b'{"time":1700000000,"flow":1.2}', [*about, ("ce_subject", b"p1")]).asset
+    'p1'
     """
     if not value:
-        raise ReadingRefused("empty", "the record has no value, expected a JSON object; it is kept in dead-letter")
+        raise ReadingRefused("empty", "the record has no value, expected readings; it is kept in dead-letter")
+    if headers:
+        named = headers_of(headers)
+        media = media_type(named.get("content-type", ""))
+        if "ce_specversion" in named:
+            return _of_event(cloud_events.from_headers(value, named), key)
+        if media == STRUCTURED:
+            return _of_event(cloud_events.from_structured(parse(value)), key)
+        if media == BATCH:
+            raise ReadingRefused(
+                "cloudevents", "a batch of CloudEvents was found, expected one event a Kafka record; kept in dead-letter"
+            )
+        if media == ARROW or (value[:4] == CONTINUATION and not is_json(media)):
+            return from_arrow(value)
+    elif value[:4] == CONTINUATION:
+        return from_arrow(value)
+    found = parse(value)
+    if isinstance(found, dict) and "specversion" in found and cloud_events.is_event(found):
+        return _of_event(cloud_events.from_structured(found), key)
+    return from_json(found)
+
+
+def is_json(media: str) -> bool:
+    return media == JSON or media.endswith("+json")
+
+
+def _of_event(event: Envelope, key: bytes | None) -> Decoded:
+    """The data of an event; its subject, else the key, names the asset where the data do not."""
+    asset = event.subject if event.subject is not None else _text(key)
+    if event.data is None:
+        if not is_json(media_type(event.content_type)):
+            raise ReadingRefused(
+                "cloudevents", f"data of {event.content_type[:60]!r} came as JSON, expected data_base64; kept in dead-letter"
+            )
+        return from_json(event.parsed, asset, event.time)
+    if not event.data:
+        raise ReadingRefused("empty", "the event has no data, expected readings; it is kept in dead-letter")
+    media = media_type(event.content_type)
+    if media == ARROW or (event.data[:4] == CONTINUATION and not is_json(media)):
+        return from_arrow(event.data, asset, event.time)
+    return from_json(parse(event.data), asset, event.time)
+
+
+def _text(key: bytes | None) -> Any:
     try:
-        found = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise ReadingRefused("json", f"not JSON ({error}); the record is kept in dead-letter") from error
-    if not isinstance(found, dict):
-        raise ReadingRefused(
-            "shape", f"a JSON {type(found).__name__} was found, expected an object with asset and time; kept in dead-letter"
-        )
-    asset = found.pop("asset", None)
-    if not isinstance(asset, str) or not asset or len(asset) > MAX_ASSET:
-        raise ReadingRefused(
-            "asset", f"asset is {str(asset)[:80]!r}, expected a text of 1 to {MAX_ASSET} characters; kept in dead-letter"
-        )
-    time = found.pop("time", None)
-    if isinstance(time, list):
-        if not 0 < len(time) <= MAX_READINGS:
-            raise ReadingRefused("size", f"{len(time)} times in one record, expected 1 to {MAX_READINGS}; kept in dead-letter")
-        for name, column in found.items():
-            if not isinstance(column, list) or len(column) != len(time):
-                length = len(column) if isinstance(column, list) else "no list"
-                raise ReadingRefused(
-                    "shape", f"column {name!r} has {length}, expected a list of {len(time)} as time; kept in dead-letter"
-                )
-        return Telemetry(asset, parse_times(time), found)
-    return Telemetry(asset, parse_time(time), found)
-
-
-def column_values(column: list[Any]) -> tuple[NDArray[np.float64], int]:
-    """A JSON column as numbers: null becomes NaN; what is no finite number becomes NaN too and is counted."""
-    try:
-        values = np.array(column, np.float64)  # null → NaN; text raises or is parsed, so look below
-        if not any(isinstance(cell, str | list | dict) for cell in column):
-            bad = ~np.isnan(values) & (np.abs(values) > _LARGEST)
-            values[bad] = np.nan
-            return values, int(bad.sum())
-    except (TypeError, ValueError, OverflowError):
-        pass
-    numbers = [number(cell) for cell in column]
-    bad_count = sum(1 for cell, value in zip(column, numbers, strict=True) if cell is not None and value is None)
-    return np.array([np.nan if value is None else value for value in numbers], np.float64), bad_count
-
-
-def number(cell: Any) -> float | None:
-    """A JSON scalar as a number that a float32 can hold, None when it is none.
-
-    >>> number(True), number("3"), number(1e39)
-    (1.0, None, None)
-    """
-    if isinstance(cell, int | float) and -_LARGEST <= cell <= _LARGEST:
-        return float(cell)
-    return None
+        return None if key is None else key.decode()
+    except UnicodeDecodeError:
+        return None

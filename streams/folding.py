@@ -10,44 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
 
 import numpy as np
 import orjson
 
-from streams.decoding import Telemetry, column_values, decode, number
+from streams.decoding import decode
 from streams.definitions import Definitions
+from streams.formats.json_readings import column_values, number
+from streams.formats.readings import Decoded, Telemetry, TelemetryTable
+from streams.log_record import LogRecord
 from streams.placing import Placing, Unplaceable
-from twin.arena import Arena, ClosedSteps, FoldResult
+from streams.refusals import Refused, listed, one_a_record, untimely
+from twin.arena import Arena, ClosedSteps
 from twin.errors import ReadingRefused
 from twin.reading import ReadingBatchBuilder
 from twin.types import TwinType
-
-
-class LogRecord(Protocol):
-    """What folding needs of a Kafka record."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """One record that goes to dead-letter. The part of it that was good has been folded."""
-
-    record: LogRecord
-    reason: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -120,20 +97,17 @@ class Folder:
         out = Folded()
         builders: dict[str, ReadingBatchBuilder] = {}
         origin: dict[tuple[int, int], LogRecord] = {}
-        for record, telemetry in self._placed(records, out, infer):
-            place = self._places[telemetry.asset]
-            if place.partition != record.partition:
-                message = (
-                    f"asset {telemetry.asset!r} came on partition {record.partition}, its twin lives on {place.partition}; "
-                    "key records by asset id; kept in dead-letter"
-                )
-                out.refused.append(Refused(record, "partition", message))
-                continue
-            builder = builders.get(place.arena.type.id)
-            if builder is None:
-                builder = builders[place.arena.type.id] = ReadingBatchBuilder()
+        for record, decoded in self._placed(records, out, infer):
             origin[record.partition, record.offset] = record
-            self._add(builder, place, record, telemetry, out)
+            if isinstance(decoded, TelemetryTable):
+                self._add_table(builders, record, decoded, out)
+                continue
+            place = self._places[decoded.asset]
+            if place.partition != record.partition:
+                out.refused.append(_elsewhere(record, [decoded.asset], place.partition))
+                out.counts["other-partition"] += 1
+                continue
+            self._add(builders.setdefault(place.arena.type.id, ReadingBatchBuilder()), place, record, decoded, out)
         for type_id, builder in builders.items():
             arena = self.arenas[type_id]
             batch = builder.build()
@@ -141,13 +115,12 @@ class Folder:
             out.closed += joined(result.closed)
             for name in ("accepted", "duplicate", "late", "ahead"):
                 out.counts[name] += getattr(result.counts, name)
-            if len(result.late) or len(result.ahead):
-                self._refuse_untimely(arena, batch.row, batch.offset, result, origin, out)
-        out.refused = _one_a_record(out.refused)
+            out.refused += untimely(arena, batch, result, origin)
+        out.refused = one_a_record(out.refused)
         return out
 
-    def _placed(self, records: Iterable[LogRecord], out: Folded, infer: bool) -> Iterable[tuple[LogRecord, Telemetry]]:
-        """Decoded records whose twin is known, in log order within an asset."""
+    def _placed(self, records: Iterable[LogRecord], out: Folded, infer: bool) -> Iterable[tuple[LogRecord, Decoded]]:
+        """Decoded records whose twins are known, in log order within an asset."""
         if infer:
             yield from self._release(self.placing.tellable(), out)
         elif self.placing and self._revision != self.definitions.revision:
@@ -156,18 +129,47 @@ class Folder:
         for record in records:
             out.counts["records"] += 1
             try:
-                telemetry = decode(record.value)
-                if telemetry.asset not in self._places:
-                    kind = self.definitions.type_of(telemetry.asset)
+                decoded = decode(record.value, record.headers, record.key)
+                if isinstance(decoded, TelemetryTable):
+                    yield from self._placed_table(record, decoded, out, infer)
+                    continue
+                if decoded.asset not in self._places:
+                    kind = self.definitions.type_of(decoded.asset)
                     if kind is None:
-                        if self.placing.wait(record, telemetry) and infer:
-                            yield from self._release([telemetry.asset], out)
+                        if self.placing.wait(record, decoded) and infer:
+                            yield from self._release([decoded.asset], out)
                         continue
-                    self.place(telemetry.asset, kind, record.partition)
+                    self.place(decoded.asset, kind, record.partition)
             except ReadingRefused as refusal:
                 out.refused.append(Refused(record, refusal.reason, str(refusal)))
                 continue
-            yield record, telemetry
+            yield record, decoded
+
+    def _placed_table(
+        self, record: LogRecord, table: TelemetryTable, out: Folded, infer: bool
+    ) -> Iterable[tuple[LogRecord, Decoded]]:
+        """A table's readings of known twins; those of assets without a type wait, asset by asset."""
+        out.refused += [Refused(record, flaw.reason, flaw.message) for flaw in table.flaws]
+        strangers = set()
+        for asset in table.assets:
+            if asset not in self._places:
+                kind = self.definitions.type_of(asset)
+                if kind is None:
+                    strangers.add(asset)
+                else:
+                    self.place(asset, kind, record.partition)
+        if strangers:
+            for telemetry in table.of_each(strangers):
+                try:
+                    tellable = self.placing.wait(record, telemetry)
+                except ReadingRefused as refusal:
+                    out.refused.append(Refused(record, refusal.reason, str(refusal)))
+                    continue
+                if tellable and infer:
+                    yield from self._release([telemetry.asset], out)
+            table = table.without(strangers)
+        if len(table):
+            yield record, table
 
     def _release(self, assets: list[str], out: Folded) -> Iterable[tuple[LogRecord, Telemetry]]:
         """Records that waited for a type, now that it is declared, matched or inferred."""
@@ -180,6 +182,46 @@ class Folder:
             out.definitions += placed.definitions
             self.place(asset, placed.type, placed.records[0][0].partition)
             yield from placed.records
+
+    def _add_table(self, builders: dict[str, ReadingBatchBuilder], record: LogRecord, table: TelemetryTable, out: Folded) -> None:
+        """Loops over assets, types and channels; never over readings."""
+        places = [self._places[asset] for asset in table.assets]
+        row = np.array([place.row for place in places], np.int64)
+        of_type: dict[str, list[int]] = {}
+        elsewhere: dict[int, list[str]] = {}
+        for position, place in enumerate(places):
+            if place.partition == record.partition:
+                of_type.setdefault(place.arena.type.id, []).append(position)
+            else:
+                elsewhere.setdefault(place.partition, []).append(table.assets[position])
+        for partition, assets in elsewhere.items():
+            out.refused.append(_elsewhere(record, assets, partition))
+            out.counts["other-partition"] += len(assets)
+        record_time_ns = record.timestamp * 1_000_000
+        for type_id, positions in of_type.items():
+            known = places[positions[0]].channels
+            builder = builders.setdefault(type_id, ReadingBatchBuilder())
+            if len(positions) == len(places):
+                rows, time_ns, channels = row[table.code], table.time_ns, table.channels
+            else:
+                mine = np.zeros(len(places), np.bool_)
+                mine[positions] = True
+                at = np.flatnonzero(mine[table.code])
+                rows, time_ns = row[table.code[at]], table.time_ns[at]
+                channels = {name: values[at] for name, values in table.channels.items()}
+            unknown = [name for name in channels.keys() - known.keys() if not np.isnan(channels[name]).all()]
+            for name, index in known.items():
+                if name in channels:
+                    builder.add_column(rows, index, time_ns, channels[name], record.offset, record_time_ns)
+            if unknown:
+                found = f"{listed([table.assets[one] for one in positions])} have no channel {listed(sorted(unknown))}"
+                out.refused.append(
+                    Refused(
+                        record,
+                        "unknown-channel",
+                        f"{found}, expected among: {', '.join(known)}; the rest of the record was used",
+                    )
+                )
 
     def _add(self, builder: ReadingBatchBuilder, place: _Place, record: LogRecord, telemetry: Telemetry, out: Folded) -> None:
         unknown: list[str] = []
@@ -229,21 +271,15 @@ class Folder:
                 )
             )
 
-    def _refuse_untimely(
-        self, arena: Arena, row: Any, offset: Any, result: FoldResult, origin: dict[tuple[int, int], LogRecord], out: Folded
-    ) -> None:
-        for reason, positions in (("late", result.late), ("ahead", result.ahead)):
-            found = Counter((int(r), int(o)) for r, o in zip(row[positions], offset[positions], strict=True))
-            for (twin, at), count in found.items():
-                record = origin[int(arena.partition[twin]), at]
-                if reason == "late":
-                    why = f"its step had closed; the type allows {arena.type.lateness_ns / 1e9:g} s of lateness"
-                else:
-                    allowed = (arena.type.max_ahead_ns or 0) / 1e9
-                    why = f"ahead of the record's timestamp by more than the {allowed:g} s that the type allows"
-                out.refused.append(
-                    Refused(record, reason, f"{count} values of {arena.asset_of[twin]!r} came {reason}: {why}; the rest was used")
-                )
+
+def _elsewhere(record: LogRecord, assets: list[str], home: int) -> Refused:
+    what = f"{len(assets)} {'asset' if len(assets) == 1 else 'assets'} ({listed(assets)})"
+    return Refused(
+        record,
+        "partition",
+        f"{what} came on partition {record.partition}, {'its twin lives' if len(assets) == 1 else 'their twins live'} on {home}; "
+        "key records by asset id, and records of many assets so that an asset always comes on one partition; kept in dead-letter",
+    )
 
 
 def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
@@ -252,16 +288,6 @@ def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
         return rounds
     names = [one.name for one in fields(ClosedSteps) if one.name != "type"]
     return [ClosedSteps(rounds[0].type, *(np.concatenate([getattr(one, name) for one in rounds]) for name in names))]
-
-
-def _one_a_record(refused: list[Refused]) -> list[Refused]:
-    """A record goes to dead-letter once, whatever was wrong with it; the first reason names it."""
-    found: dict[tuple[int, int], Refused] = {}
-    for one in refused:
-        place = one.record.partition, one.record.offset
-        known = found.get(place)
-        found[place] = one if known is None else Refused(one.record, known.reason, f"{known.message}; {one.message}")
-    return list(found.values())
 
 
 def _shortened(cell: object) -> str:

@@ -18,10 +18,11 @@ from models.port import Served, VersionRefused
 from streams import outputs
 from streams.checkpoint import export_twin, mark_key, mark_value, restore_twin, twin_key
 from streams.definitions import Definitions
-from streams.folding import Folder, Refused
+from streams.folding import Folder
 from streams.models_topic import ModelsView
 from streams.records import EPOCH_HEADER, Serving, Switch, models_key
 from streams.recovery import PartitionCheckpoint, read_checkpoints
+from streams.refusals import Refused
 from streams.scoring import Scored, Switches, TypeScorer
 from streams.serving import Champions
 from streams.silence import Silence

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
 
-from streams.decoding import Telemetry, column_values
 from streams.definitions import Definitions
-from twin.errors import ReadingRefused
+from streams.formats.json_readings import column_values
+from streams.formats.limits import MAX_CHANNELS
+from streams.formats.readings import Telemetry
+from streams.log_record import LogRecord
+from streams.refusals import listed
+from twin.errors import ReadingRefused, TypeInvalid
 from twin.fleet import TwinDeclaration
 from twin.infer import infer_type
 from twin.types import TwinType, compile_type
-
-if TYPE_CHECKING:
-    from streams.folding import LogRecord
 
 ENOUGH_TIMES = 8  # distinct event times before a type is inferred
 MOST_WAITING = 100_000  # records, over all assets
@@ -127,24 +128,38 @@ class Placing:
 
 
 def _infer(waiting: _Waiting) -> dict[str, Any]:
-    """A DTDL interface from what came. Its name is a hash of the channel names, so that like assets share a type."""
+    """A DTDL interface from what came. Its name is a hash of the channel names, so that like assets share a type.
+
+    Channels that no type may have by that name are left out; from then on they are refused by name.
+    """
     columns: dict[str, list[Any]] = {}
     times: list[int] = []
     for _, telemetry in waiting.records:
+        single = isinstance(telemetry.time_ns, int)
         own = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
-        cells = {name: [cell] if isinstance(telemetry.time_ns, int) else cell for name, cell in telemetry.channels.items()}
-        for name in cells.keys() - columns.keys():
+        cells = {name: [cell] if single else list(cell) for name, cell in telemetry.channels.items()}
+        for name in sorted(cells.keys() - columns.keys()):
             columns[name] = [None] * len(times)
         times += own
         for name, column in columns.items():
             column += cells.get(name, [None] * len(own))
     numeric = {name: column_values(column)[0] for name, column in columns.items()}
-    numeric = {name: values for name, values in numeric.items() if not np.isnan(values).all()}
-    if not numeric:
+    numeric = {name: values for name, values in numeric.items() if not np.isnan(values).all() and _can_be_declared(name)}
+    if not 0 < len(numeric) <= MAX_CHANNELS:
+        found = f"{len(numeric)} numeric channels among {listed(sorted(columns))}"
         raise Unplaceable(
-            f"no numeric channel among {sorted(columns)}, expected at least one to infer a type from; kept in dead-letter",
+            f"{found}, expected 1 to {MAX_CHANNELS} to infer a type from; kept in dead-letter",
             [record for record, _ in waiting.records],
         )
     digest = hashlib.sha256("\0".join(sorted(numeric)).encode()).hexdigest()[:8]
     inferred: dict[str, Any] = infer_type(f"T{digest}", numeric, np.array(times, np.int64))
     return inferred
+
+
+def _can_be_declared(name: str) -> bool:
+    channel = {"@type": "Telemetry", "name": name, "schema": "double"}
+    try:
+        compile_type({"@id": "dtmi:livetwin:inferred:Tried;1", "@type": "Interface", "contents": [channel]})
+    except TypeInvalid:
+        return False
+    return True

@@ -16,13 +16,14 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams import clients
 from streams.decoding import decode
 from streams.definitions import Definitions
-from streams.folding import Folder, LogRecord
+from streams.folding import Folder
+from streams.formats.readings import latest_times
+from streams.log_record import LogRecord
 from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
 from streams.training_periods import TrainingPeriods
@@ -161,13 +162,15 @@ class Replay:
         seen: set[tuple[int, str]] = set()
         for record in records:
             try:
-                telemetry = decode(record.value)
+                times = list(latest_times(decode(record.value, record.headers, record.key)))
             except ReadingRefused:
                 continue
-            kind = self.definitions.type_of(telemetry.asset)
-            if kind is not None and not (of_first and (record.partition, kind.id) in seen):
-                seen.add((record.partition, kind.id))
-                newest[kind.id] = max(newest.get(kind.id, 0), int(np.max(telemetry.time_ns)))
+            known = set(seen) if of_first else set()
+            for asset, time_ns in times:
+                kind = self.definitions.type_of(asset)
+                if kind is not None and (record.partition, kind.id) not in known:
+                    seen.add((record.partition, kind.id))
+                    newest[kind.id] = max(newest.get(kind.id, 0), time_ns)
         return newest
 
 

@@ -57,14 +57,20 @@ class ReadingBatchBuilder:
         self._record_time += [record_time_ns] * count
 
     def add_column(
-        self, row: int, channel: int, time_ns: NDArray[np.int64], values: NDArray[np.float64], offset: int, record_time_ns: int
+        self,
+        row: int | NDArray[np.int64],
+        channel: int,
+        time_ns: NDArray[np.int64],
+        values: NDArray[np.float64],
+        offset: int,
+        record_time_ns: int,
     ) -> None:
-        """Many readings of one channel of one twin. NaN values are skipped."""
+        """Many readings of one channel: of one twin, or each of the twin in its `row`. NaN values are skipped."""
         known = np.isfinite(values)
         count = int(known.sum())
         self._columns.append(
             ReadingBatch(
-                row=np.full(count, row),
+                row=np.full(count, row) if isinstance(row, int) else row[known],
                 channel=np.full(count, channel),
                 time_ns=time_ns[known],
                 value=values[known],

@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # epoch numbers below each bound are of that unit: seconds reach to the year 5138, the others follow in thousands
 _BOUNDS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3), (2**63, 1))
-_LATEST = 2**63 - 1
+LATEST_NS = 2**63 - 1
 
 
 def parse_time(value: Any) -> int:
@@ -42,7 +42,7 @@ def parse_time(value: Any) -> int:
         scale = next(scale for bound, scale in _BOUNDS if value < bound)
         whole = int(value)
         nanoseconds = whole * scale + round((value - whole) * scale)
-    if nanoseconds is None or not 0 <= nanoseconds <= _LATEST:
+    if nanoseconds is None or not 0 <= nanoseconds <= LATEST_NS:
         raise ReadingRefused(
             "time",
             f"time is {str(value)[:60]!r}, expected RFC 3339 with an offset "
@@ -61,6 +61,20 @@ def parse_times(values: Sequence[Any]) -> NDArray[np.int64]:
                     return np.asarray(array * scale)
                 break
     return np.array([parse_time(value) for value in values], np.int64)
+
+
+def epoch_ns(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Epoch numbers of any integer type, each told apart by its own size: (N,) nanoseconds, and which are a time.
+
+    >>> epoch_ns(np.array([1700000000, 1700000000000, -1]))
+    (array([1700000000000000000, 1700000000000000000,                   0]), array([ True,  True, False]))
+    """
+    good = (values >= 0) & (values <= LATEST_NS)
+    number = np.where(good, values, 0).astype(np.int64)
+    bounds = np.array([bound for bound, _ in _BOUNDS[:-1]], np.int64)
+    scale = np.array([scale for _, scale in _BOUNDS], np.int64)[np.searchsorted(bounds, number, side="right")]
+    good &= number <= LATEST_NS // scale
+    return np.where(good, number, 0) * scale, good
 
 
 def _parse_text(text: str) -> int | None:

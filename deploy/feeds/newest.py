@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 
 from streams import clients
 from streams.decoding import decode
+from streams.formats.readings import latest_times
 from streams.topics import Topics
 from twin.errors import ReadingRefused
 
@@ -41,7 +42,7 @@ def _time(record: ConsumerRecord, assets: frozenset[str]) -> int | None:
     if record.key is None or record.key.decode("utf-8", "replace") not in assets:
         return None
     try:
-        telemetry = decode(record.value)
+        times = latest_times(decode(record.value, record.headers, record.key))
+        return max((time_ns for asset, time_ns in times if asset in assets), default=None)
     except ReadingRefused:
         return None
-    return telemetry.time_ns if isinstance(telemetry.time_ns, int) else int(telemetry.time_ns.max())

@@ -12,7 +12,9 @@ import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from streams.decoding import column_values, decode
+from streams.decoding import decode
+from streams.formats.json_readings import column_values
+from streams.formats.readings import Telemetry
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, FieldError, responses
 from streams.gateway.views import first_problem
@@ -138,6 +140,7 @@ def check_reading(payload: bytes) -> tuple[str, int]:
     Raises ReadingRefused.
     """
     found = decode(payload)
+    assert isinstance(found, Telemetry)  # JSON
     if not found.channels:
         raise ReadingRefused("shape", f"{found.asset} has a time and no channel, expected at least one number beside it")
     for name, value in found.channels.items():

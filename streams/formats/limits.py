@@ -1,0 +1,10 @@
+"""What one record may hold. One place; docs/limits.md says what happens past each, and a test holds the two together."""
+
+from __future__ import annotations
+
+MAX_ASSET = 256  # characters of an asset id
+MAX_READINGS = 100_000  # times in one record: rows of a table, length of a column
+MAX_CHANNELS = 1_000  # channels in one record, and of a type that is inferred
+MAX_VALUES = 2_000_000  # readings × channels of one record
+MAX_ARROW_BYTES = 64 << 20  # what an Arrow record claims to take once it is decompressed
+MAX_ARROW_MESSAGES = 4_096  # batches and dictionaries of one Arrow record

@@ -1,0 +1,78 @@
+"""Records that go to dead-letter: one refusal a record, whatever was wrong with it, and with however many of its assets.
+
+In:   what folding found wrong, piece by piece.
+Out:  `Refused`. The part of the record that was good has been folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.log_record import LogRecord
+from twin.arena import Arena, FoldResult
+from twin.reading import ReadingBatch
+
+_MOST_NAMED = 5  # assets or channels that a message names
+_MOST_MESSAGES = 10  # that are joined for one record
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One record that goes to dead-letter. The part of it that was good has been folded."""
+
+    record: LogRecord
+    reason: str
+    message: str
+
+
+def untimely(
+    arena: Arena, batch: ReadingBatch, result: FoldResult, origin: Mapping[tuple[int, int], LogRecord]
+) -> Iterator[Refused]:
+    """Refusals of values that came too late or too far ahead, one a record and reason. `origin` is by (partition, offset)."""
+    for reason, positions in (("late", result.late), ("ahead", result.ahead)):
+        if not len(positions):
+            continue
+        pairs, counts = np.unique(np.stack([batch.row[positions], batch.offset[positions]]), axis=1, return_counts=True)
+        of_record: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for (row, offset), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
+            of_record.setdefault((int(arena.partition[row]), offset), []).append((row, count))
+        if reason == "late":
+            why = f"its step had closed; the type allows {arena.type.lateness_ns / 1e9:g} s of lateness"
+        else:
+            allowed = (arena.type.max_ahead_ns or 0) / 1e9
+            why = f"ahead of the record's timestamp by more than the {allowed:g} s that the type allows"
+        for place, found in of_record.items():
+            named = listed([str(arena.asset_of[row]) for row, _ in found])
+            values = sum(count for _, count in found)
+            yield Refused(origin[place], reason, f"{values} values of {named} came {reason}: {why}; the rest was used")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are.
+
+    >>> listed(["p1"]), listed([f"p{n}" for n in range(8)])
+    ("'p1'", "'p0', 'p1', 'p2', 'p3', 'p4' and 3 more")
+    """
+    shown = ", ".join(repr(name[:80]) for name in names[:_MOST_NAMED])
+    return shown + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+
+
+def one_a_record(refused: Sequence[Refused]) -> list[Refused]:
+    """A record goes to dead-letter once, whatever was wrong with it; the first reason names it."""
+    found: dict[tuple[int, int], list[Refused]] = {}
+    for one in refused:
+        found.setdefault((one.record.partition, one.record.offset), []).append(one)
+    return [
+        ones[0]
+        if len(ones) == 1
+        else Refused(
+            ones[0].record,
+            ones[0].reason,
+            "; ".join(one.message for one in ones[:_MOST_MESSAGES])
+            + (f"; and {len(ones) - _MOST_MESSAGES} more flaws" if len(ones) > _MOST_MESSAGES else ""),
+        )
+        for ones in found.values()
+    ]

@@ -21,6 +21,7 @@ from deploy.score import FileRecord
 from streams.folding import Folder
 from tests.streams.formats.wire import ARROW_HEADERS, Headers, declared, event_headers, record, stream
 from tests.streams.plant import START
+from tests.streams.poison import json_values, payloads, times
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,11 @@ class Sent:
     values: int = 0
 
 
-NAMES = st.sampled_from(["asset", "time", "flow", "heat", "x", "specversion", "data", "l/s", ""])
 ASSETS = st.sampled_from(["p1", "p2", "stranger", ""])
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
-    max_leaves=12,
-)
-times = st.one_of(st.integers(START, START + 50), st.lists(st.integers(START, START + 50), max_size=4), json_values)
 readings = st.fixed_dictionaries(
     {"time": times}, optional={"asset": ASSETS | json_values, "flow": json_values, "heat": json_values, "l/s": json_values}
 )
-plain = readings.map(lambda one: Sent(json.dumps(one).encode()))
+plain = payloads(["p1", "p2", "stranger", ""]).map(Sent)
 good = st.builds(
     lambda asset, second, flow: Sent(orjson.dumps({"asset": asset, "time": START + second, "flow": flow}), values=1),
     st.sampled_from(["p1", "p2"]), st.integers(0, 50), st.floats(-100, 100),

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from deploy import __version__
+from deploy.type_commands import types
 from twin.errors import LivetwinError
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 demo = typer.Typer(help="The demo plant.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
+app.add_typer(types, name="type")
 
 
 def main() -> None:

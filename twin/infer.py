@@ -1,7 +1,8 @@
 """Infer a twin type from a sample of telemetry: which channels, which sampling period.
 
 In:   columns of readings and their event times, of one or many assets.
-Out:  a DTDL interface that `twin.types.compile_type` takes. Limits and units are left out: a sample does not prove them.
+Out:  a DTDL interface that `twin.types.compile_type` takes. `infer_type` leaves limits and units out, as a sample does not prove
+      them; `suggest_type` guesses them for a person to read, and says how sure it is.
 Pure: no clock, no I/O.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.guessing import Guess, guess_range, guess_role, guess_semantic, guess_unit
 from twin.types import CONTEXT, NS_PER_S
 
 _MS = NS_PER_S // 1000
@@ -59,6 +61,78 @@ def infer_type(
         "maxAhead": "PT1H",
         "contents": [_telemetry(channel, values) for channel, values in columns.items()],
     }
+
+
+def suggest_type(
+    name: str,
+    columns: Mapping[str, NDArray[Any]],
+    time_ns: NDArray[np.int64],
+    asset: NDArray[Any] | None = None,
+    source_names: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Any], dict[str, list[Guess]]]:
+    """An interface with units, roles, ranges and a lateness guessed, and the guesses by channel ("" is the type itself).
+
+    Args:
+        source_names: what the source calls each channel, where that is another name: it may tell the unit.
+        name, columns, time_ns, asset: as `infer_type`; rows in the order in which they came.
+
+    >>> interface, guesses = suggest_type("pump", {"temp_c": np.linspace(20, 30, 100)}, np.arange(100) * NS_PER_S)
+    >>> interface["contents"][0]["unit"], guesses["temp_c"][0].sure
+    ('degreeCelsius', 0.9)
+    """
+    interface = infer_type(name, columns, time_ns, asset)
+    codes = np.zeros(len(time_ns), np.int64) if asset is None else np.unique(np.asarray(asset), return_inverse=True)[1]
+    order = np.lexsort((time_ns, codes))
+    same = np.concatenate([[False], np.diff(codes[order]) == 0])
+    period_ns, regular = infer_period(time_ns, asset), _regularity(time_ns[order], same, infer_period(time_ns, asset))
+    guesses: dict[str, list[Guess]] = {
+        "": [Guess("samplingPeriod", interface["samplingPeriod"], regular, f"{regular:.0%} of the distances are near it")]
+    }
+    late_ns = _latest_by(time_ns, codes)
+    interface["lateness"] = duration(max(2 * period_ns, -(-late_ns // period_ns) * period_ns))
+    sure = round(0.8 * len(time_ns) / (len(time_ns) + 1000), 2)
+    guesses[""].append(
+        Guess("lateness", interface["lateness"], sure, f"the latest came {late_ns / NS_PER_S:g} s behind a later one")
+    )
+    for element in interface["contents"]:
+        channel = element["name"]
+        raw = np.asarray(columns[channel])
+        values = raw.astype(np.float64)[order]
+        found = guesses[channel] = []
+        called = (source_names or {}).get(channel, channel)
+        unit = guess_unit(called)
+        if unit is not None:
+            found.append(unit)
+            element["unit"] = unit.value
+            semantic = guess_semantic(called, str(unit.value))
+            if semantic is not None:
+                element["@type"] = ["Telemetry", semantic]
+        role = guess_role(called, values, same)
+        found.append(role)
+        element["role"] = role.value
+        span = guess_range(values, None if unit is None else str(unit.value)) if role.value == "sensor" else None
+        for one in span or ():
+            found.append(one)
+            element[one.what] = one.value
+        element["comment"] = "Guessed: " + "; ".join(f"{one.what} {one.value} ({one.sure:.0%}: {one.why})" for one in found)[:500]
+    return interface, guesses
+
+
+def _regularity(time_ns: NDArray[np.int64], same_asset: NDArray[np.bool_], period_ns: int) -> float:
+    """Share of distances between readings of an asset that are near the period; what is exactly repeated does not count."""
+    distances = np.diff(time_ns)[same_asset[1:]] if len(time_ns) > 1 else np.empty(0)
+    distances = distances[distances > 0]
+    return round(float((np.abs(distances - period_ns) <= 0.5 * period_ns).mean()), 2) if len(distances) else 0.0
+
+
+def _latest_by(time_ns: NDArray[np.int64], codes: NDArray[np.int64]) -> int:
+    """How far the latest reading came behind a later one of its asset, in the order in which they came."""
+    order = np.argsort(codes, kind="stable")
+    found = 0
+    for part in np.split(time_ns[order], np.flatnonzero(np.diff(codes[order])) + 1):
+        if len(part):
+            found = max(found, int((np.maximum.accumulate(part) - part).max()))
+    return found
 
 
 def infer_period(time_ns: NDArray[np.int64], asset: NDArray[Any] | None = None) -> int:

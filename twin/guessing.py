@@ -1,0 +1,194 @@
+"""Guess what a channel is from its name and its values: unit, semantic type, role, range; and say how sure.
+
+In:   a channel's name as its source writes it, its values in order of time, asset by asset.
+Out:  `Guess`es. None of them is certain; a person reads them before a plant relies on them.
+Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.quantities import DTDL_UNITS, SEMANTIC_TYPES, UNIT_TYPES
+from twin.units import conversion, known
+
+FEW = 20  # values from which on a sample says something
+_BRACKETS = re.compile(r"[(\[{]\s*([^)\]}]+?)\s*[)\]}]\s*$")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[µ°%]+[A-Za-z]*")
+
+# last word of a name → unit; those of one letter count only beside a word that fits
+_LAST = {
+    "c": "degreeCelsius", "degc": "degreeCelsius", "celsius": "degreeCelsius", "f": "degreeFahrenheit",
+    "degf": "degreeFahrenheit", "fahrenheit": "degreeFahrenheit", "k": "kelvin", "kelvin": "kelvin",
+    "bar": "bar", "mbar": "millibar", "hpa": "hectopascal", "kpa": "kilopascal", "pa": "pascal", "psi": "poundPerSquareInch",
+    "lps": "litrePerSecond", "lpm": "litrePerMinute", "lph": "litrePerHour", "gpm": "gallonPerMinute", "m3h": "cubicMetrePerHour",
+    "cmh": "cubicMetrePerHour", "cms": "cubicMetrePerSecond", "cfm": "cubicFootPerMinute",
+    "rpm": "revolutionPerMinute", "hz": "hertz", "khz": "kilohertz", "w": "watt", "kw": "kilowatt", "mw": "megawatt",
+    "kwh": "kilowattHour", "wh": "wattHour", "mwh": "megawattHour", "kvar": "kilovoltAmpereReactive", "kva": "kilovoltAmpere",
+    "j": "joule", "kj": "kilojoule", "v": "volt", "kv": "kilovolt", "mv": "millivolt", "a": "ampere", "ma": "milliampere",
+    "amps": "ampere", "volts": "volt", "watts": "watt", "ohm": "ohm",
+    "pct": "percent", "percent": "percent", "ppm": "partsPerMillion", "ppb": "partsPerBillion",
+    "mm": "millimetre", "cm": "centimetre", "m": "metre", "km": "kilometre", "ft": "foot", "inch": "inch",
+    "mps": "metrePerSecond", "kmh": "kilometrePerHour", "kph": "kilometrePerHour", "mph": "milePerHour",
+    "l": "litre", "litres": "litre", "liters": "litre", "ml": "millilitre", "m3": "cubicMetre", "gal": "gallon",
+    "kg": "kilogram", "g": "gram", "nm": "newtonMetre", "n": "newton", "s": "second", "sec": "second", "ms": "millisecond",
+    "min": "minute", "h": "hour", "hours": "hour", "lux": "lux", "db": "decibel", "deg": "degreeOfArc", "rad": "radian",
+    "bytes": "byte", "kb": "kibibyte", "mb": "mebibyte", "gb": "gibibyte", "mib": "mebibyte", "bps": "bitPerSecond",
+}  # fmt: skip
+# word in a name → semantic type; a unit of it is surer, and a one-letter unit needs it
+_ABOUT = {
+    "temp": "Temperature", "temperature": "Temperature", "pressure": "Pressure", "press": "Pressure", "flow": "VolumeFlowRate",
+    "level": "Length", "height": "Length", "depth": "Length", "distance": "Distance", "length": "Length", "head": "Length",
+    "power": "Power", "energy": "Energy", "voltage": "Voltage", "volt": "Voltage", "current": "Current", "speed": "Velocity",
+    "velocity": "Velocity", "rpm": "AngularVelocity", "frequency": "Frequency", "freq": "Frequency",
+    "humidity": "RelativeHumidity",
+    "volume": "Volume", "mass": "Mass", "weight": "Mass", "torque": "Torque", "force": "Force", "angle": "Angle",
+    "illuminance": "Illuminance", "light": "Illuminance", "density": "Density", "concentration": "Concentration",
+    "duration": "TimeSpan", "uptime": "TimeSpan", "runtime": "TimeSpan", "acceleration": "Acceleration",
+    "resistance": "Resistance",
+}  # fmt: skip
+_SHORT = ("t", "c", "f", "k", "a", "v", "w", "m", "l", "g", "n", "s", "h", "j", "ms", "min", "deg", "nm", "mb", "mw")
+_ACTUATOR = frozenset({"setpoint", "sp", "set", "cmd", "command", "target", "valve", "demand", "ref", "reference"}) | frozenset(
+    {"actuator", "output", "drive", "damper"}
+)
+_STATE = frozenset({"state", "status", "mode", "on", "off", "open", "closed", "running", "enabled", "alarm", "fault", "flag"}) | {
+    "active",
+    "online",
+}
+_COUNTER = frozenset(["total", "count", "counter", "totalizer", "totaliser", "cumulative", "odometer", "cycles", "starts"])
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """`sure` from 0 (a shot in the dark) to 1."""
+
+    what: str
+    value: str | float
+    sure: float
+    why: str
+
+
+def guess_unit(name: str) -> Guess | None:
+    """The unit that a name speaks of.
+
+    >>> guess_unit("Flow (l/s)").value, guess_unit("pressure_bar").value, guess_unit("tankLevelM").value, guess_unit("plan_c")
+    ('litrePerSecond', 'bar', 'metre', None)
+    """
+    if (match := _BRACKETS.search(name)) and (unit := _dtdl_unit(match[1])) is not None:
+        return Guess("unit", unit, 0.95, f"the name says {match[1]!r}")
+    words = [word.lower() for word in _WORDS.findall(name)]
+    about = next((_ABOUT[word] for word in words if word in _ABOUT), None)
+    for count in (2, 1):  # "m 3", "m 3 h" are written with digits
+        last = "".join(words[-count:])
+        unit = _LAST.get(last)
+        if unit is None or (len(words) <= count and last not in ("rpm",)):
+            continue
+        fits = about is not None and _of(unit, about)
+        if fits:
+            return Guess("unit", unit, 0.9, f"the name ends in {last!r} and speaks of {about}")
+        if last not in _SHORT and about is None:
+            return Guess("unit", unit, 0.75, f"the name ends in {last!r}")
+    return None
+
+
+def _of(unit: str, semantic: str) -> bool:
+    """Whether a unit is one of a semantic type, or of another that people call the same: a speed may turn."""
+    also = {"Velocity": "AngularVelocity", "VolumeFlowRate": "MassFlowRate", "Length": "Unitless", "Humidity": "Unitless"}.get(
+        semantic
+    )
+    kinds = {SEMANTIC_TYPES[semantic]} | ({SEMANTIC_TYPES.get(also, also)} if also else set())
+    return any(unit in UNIT_TYPES[kind] for kind in kinds)
+
+
+def _dtdl_unit(text: str) -> str | None:
+    """The extension's name for what pint reads, or pint's where it has none."""
+    found = text.strip().replace("³", "**3").replace("²", "**2")
+    found = {"°C": "degC", "°F": "degF", "C": "degC", "F": "degF", "m3": "m**3", "m3/h": "m**3/h", "l/s": "litre/s"}.get(
+        found, found
+    )
+    if found in DTDL_UNITS:
+        return found
+    if not known(found):
+        return None
+    for unit in sorted(DTDL_UNITS, key=lambda unit: (len(unit), unit)):
+        try:
+            if conversion(found, unit).identity:
+                return unit
+        except Exception:  # noqa: BLE001  of another kind
+            continue
+    return found
+
+
+def guess_semantic(name: str, unit: str | None) -> str | None:
+    """The semantic type: that of the unit where it has only one, else the one that the name speaks of.
+
+    >>> guess_semantic("pressure_bar", "bar"), guess_semantic("level", "metre"), guess_semantic("x", "metre")
+    ('Pressure', 'Length', None)
+    """
+    if unit is None:
+        return None
+    kinds = [kind for kind, unit_type in SEMANTIC_TYPES.items() if unit in UNIT_TYPES[unit_type]]
+    about = [_ABOUT[word] for word in (word.lower() for word in _WORDS.findall(name)) if word in _ABOUT]
+    return next((kind for kind in about if kind in kinds), kinds[0] if len(kinds) == 1 else None)
+
+
+def guess_role(name: str, values: NDArray[np.float64], same_asset: NDArray[np.bool_]) -> Guess:
+    """What the channel is to the asset.
+
+    Args:
+        values: in order of time, asset by asset; NaN where nothing came.
+        same_asset: whether each value is of the asset of the one before.
+
+    >>> guess_role("pulses", np.arange(100.0), np.ones(100, bool)).value
+    'counter'
+    """
+    words = {word.lower() for word in _WORDS.findall(name)}
+    came = ~np.isnan(values)
+    found, together = values[came], same_asset[came]
+    distinct = np.unique(found[:100_000])
+    enough = min(1.0, len(found) / (10 * FEW))
+    if len(found) >= FEW:
+        steps = np.diff(found)[together[1:]]
+        moves = steps[steps != 0]
+        rising = float((moves > 0).mean()) if len(moves) else 0.0
+        if len(moves) >= FEW / 2 and rising >= 0.98:
+            return Guess(
+                "role", "counter", round((0.95 if words & _COUNTER else 0.75) * enough, 2), f"{rising:.0%} of its changes go up"
+            )
+    if words & _ACTUATOR:
+        return Guess("role", "actuator", 0.7, f"the name speaks of {', '.join(sorted(words & _ACTUATOR))}")
+    if len(found) and len(distinct) <= 8 and bool(np.all(distinct == np.round(distinct))):
+        by_name = bool(words & _STATE)
+        return Guess("role", "state", round((0.9 if by_name else 0.6) * enough, 2), f"{len(distinct)} different whole values")
+    return Guess("role", "sensor", round(0.5 + 0.4 * enough, 2), "nothing says otherwise")
+
+
+def guess_range(values: NDArray[np.float64], unit: str | None) -> tuple[Guess, Guess] | None:
+    """What the sensor can say: what it said, and as much again on both sides; no less than nothing where it never was.
+
+    >>> low, high = guess_range(np.linspace(2, 4, 200), "bar")
+    >>> low.value, high.value
+    (0.0, 6.0)
+    """
+    found = values[~np.isnan(values)]
+    if len(found) < FEW:
+        return None
+    least, most = (float(one) for one in np.quantile(found, [0.0, 1.0]))
+    span = most - least
+    if span == 0:
+        return None
+    low, high = least - span, most + span
+    low = max(low, 0.0) if least >= 0 else low
+    if unit == "percent" and least >= 0 and most <= 100:
+        low, high = 0.0, 100.0
+    sure = round(0.8 * len(found) / (len(found) + 500), 2)
+    why = f"{len(found)} values from {least:g} to {most:g}"
+    return Guess("minimum", _short(low), sure, why), Guess("maximum", _short(high), sure, why)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")

@@ -1,7 +1,7 @@
 """`twin.checkpoint`: what a new owner of a partition needs to go on exactly where the old one was.
 
-In:   one twin's arrays: window, open cells, carry, risk, conditions, and the input offset they stand for.
-Out:  bytes for the compacted topic (safetensors with a JSON header), and the same arrays back, to the bit.
+In:   one twin's state: window, open cells, carry, risk, conditions, and the input offset they stand for.
+Out:  bytes for the compacted topic (`streams.checkpoint_bytes`), and the same state back, to the bit.
 
 Beside the twins, each partition has a mark under the key `partition/<p>`: the offset from which to fold again. A twin whose
 own offset is further skips what it has folded already.
@@ -16,22 +16,15 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
+from streams import checkpoint_bytes
 from streams.scoring import TypeScorer
 from twin.arena import Arena
-from twin.closing import Carry
 from twin.errors import CheckpointRefused
+from twin.row_state import export_row, restore_row
 
-SCHEMA = "1"
 TWIN_PREFIX = b"twin/"
 MARK_PREFIX = b"partition/"
-_HEADER = "livetwin"
-
-_SCALARS = ("next_step", "max_time", "next_offset")
-_RINGS = ("values", "quality", "cell_time", "slot_offset")
-_CARRY = ("good_value", "good_step", "seen_value", "equal_run", "data_step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +35,7 @@ class Saved:
     type: str
     contract: str
     window: int
+    conditions: tuple[str, ...]
     arrays: Mapping[str, NDArray[Any]]
 
 
@@ -54,7 +48,7 @@ def mark_key(partition: int) -> bytes:
 
 
 def mark_value(offset: int, epoch: int) -> bytes:
-    return orjson.dumps({"schema": SCHEMA, "offset": offset, "epoch": epoch})
+    return orjson.dumps({"schema": checkpoint_bytes.SCHEMA, "offset": offset, "epoch": epoch})
 
 
 def read_mark(value: bytes) -> tuple[int, int]:
@@ -65,75 +59,55 @@ def read_mark(value: bytes) -> tuple[int, int]:
 
 def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
     """All state of one twin."""
-    arrays: dict[str, NDArray[Any]] = {name: np.array([getattr(arena, name)[row]]) for name in _SCALARS}
-    for name in _RINGS:
-        arrays[name] = getattr(arena, name)[row]
-    for name in _CARRY:
-        arrays[f"carry.{name}"] = getattr(arena.carry, name)[row : row + 1]
-    for name, array in scorer.risk.export(row).items():
-        arrays[f"risk.{name}"] = np.atleast_1d(array)
+    arrays = export_row(arena, arena.window, row)
+    arrays |= {f"risk.{name}": np.atleast_1d(array) for name, array in scorer.risk.export(row).items()}
     arrays["conditions.onset"] = scorer.conditions.onset[row]
     arrays["conditions.last_on"] = scorer.conditions.last_on[row]
     header = {
-        "schema": SCHEMA,
         "asset": arena.asset_of[row] or "",
         "type": arena.type.id,
         "contract": arena.type.contract,
         "window": arena.window,
         "conditions": scorer.conditions.names,
     }
-    written = orjson.dumps(header, option=orjson.OPT_SORT_KEYS).decode()  # under one key: safetensors keeps no order of several
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={_HEADER: written})
+    return checkpoint_bytes.pack(header, arrays)
 
 
 def read_twin(value: bytes) -> Saved:
-    """Raises CheckpointRefused: not safetensors, or of another schema."""
+    """Raises CheckpointRefused: no checkpoint, or of a schema that can't be read here."""
+    header, arrays = checkpoint_bytes.unpack(value)
     try:
-        length = int.from_bytes(value[:8], "little")
-        header = orjson.loads(orjson.loads(value[8 : 8 + length])["__metadata__"][_HEADER])
-        arrays = load(value)
-    except (SafetensorError, orjson.JSONDecodeError, KeyError, ValueError) as error:
-        raise CheckpointRefused(
-            f"a checkpoint of {len(value)} bytes is not readable ({error}); its twin is folded from the log again"
-        ) from error
-    if header.get("schema") != SCHEMA:
-        raise CheckpointRefused(
-            f"checkpoint of {header.get('asset')!r} has schema {header.get('schema')!r}, expected {SCHEMA!r}; "
-            f"its twin is folded from the log again"
-        )
-    return Saved(header["asset"], header["type"], header["contract"], header["window"], arrays)
+        window, conditions = int(header["window"]), tuple(header["conditions"])
+        return Saved(str(header["asset"]), str(header["type"]), str(header["contract"]), window, conditions, arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(f"a checkpoint's header lacks {error}; {checkpoint_bytes.WAY_OUT}") from error
 
 
 def restore_twin(saved: Saved, arena: Arena, scorer: TypeScorer, row: int) -> None:
-    """Put a twin's state into a row. Raises CheckpointRefused and leaves the row fresh when it does not fit."""
+    """Put a twin's state into a fresh row. Raises CheckpointRefused and leaves the row fresh when it does not fit."""
     if saved.contract != arena.type.contract or saved.window != arena.window:
         raise CheckpointRefused(
             f"checkpoint of {saved.asset!r} was written for contract {saved.contract} and window {saved.window}, "
-            f"expected {arena.type.contract} and {arena.window}; its twin is folded from the log again"
+            f"expected {arena.type.contract} and {arena.window}; {checkpoint_bytes.WAY_OUT}"
         )
     arrays = saved.arrays
-    shapes = {name: getattr(arena, name)[row].shape for name in _RINGS}
-    shapes["conditions.onset"] = scorer.conditions.onset[row].shape
-    for name, shape in shapes.items():
-        if name not in arrays or arrays[name].shape != shape:
-            found = arrays[name].shape if name in arrays else None
-            raise CheckpointRefused(
-                f"checkpoint of {saved.asset!r}: {name} has shape {found}, expected {shape}; "
-                f"its twin is folded from the log again"
-            )
-    risk = {
-        name: arrays[f"risk.{name}"].reshape(array.shape[1:])
-        for name, array in scorer.risk.arrays.items()
-        if f"risk.{name}" in arrays and arrays[f"risk.{name}"].size == array[0].size
-    }
     try:
+        risk = {
+            name: arrays[f"risk.{name}"].reshape(array.shape[1:])
+            for name, array in scorer.risk.arrays.items()
+            if f"risk.{name}" in arrays and arrays[f"risk.{name}"].size == array[0].size
+        }
+        onset, last_on = arrays["conditions.onset"], arrays["conditions.last_on"]
+        if not len(saved.conditions) == len(onset) == len(last_on):
+            raise CheckpointRefused(f"{len(saved.conditions)} conditions have {len(onset)} onsets and {len(last_on)} ends")
+        restore_row(arena, arena.window, row, arrays)
         scorer.risk.restore(row, risk)
-    except ValueError as error:
-        raise CheckpointRefused(f"checkpoint of {saved.asset!r}: {error}; its twin is folded from the log again") from error
-    for name in _SCALARS:
-        getattr(arena, name)[row] = arrays[name][0]
-    for name in _RINGS:
-        getattr(arena, name)[row] = arrays[name]
-    arena.carry.put(slice(row, row + 1), Carry(*(arrays[f"carry.{name}"] for name in _CARRY)))
-    scorer.conditions.onset[row] = arrays["conditions.onset"]
-    scorer.conditions.last_on[row] = arrays["conditions.last_on"]
+    except (CheckpointRefused, ValueError, KeyError) as error:
+        arena.clear(row)
+        raise CheckpointRefused(f"checkpoint of {saved.asset!r}: {error}; {checkpoint_bytes.WAY_OUT}") from error
+    # by name: limits that were declared since have conditions of their own
+    place = {name: index for index, name in enumerate(saved.conditions)}
+    for index, name in enumerate(scorer.conditions.names):
+        if name in place:
+            scorer.conditions.onset[row, index] = onset[place[name]]
+            scorer.conditions.last_on[row, index] = last_on[place[name]]

@@ -16,19 +16,19 @@ from aiokafka import ConsumerRecord
 
 from models.port import Served, VersionRefused
 from streams import outputs
-from streams.checkpoint import export_twin, mark_key, mark_value, restore_twin, twin_key
+from streams.checkpoint import export_twin, mark_key, mark_value, twin_key
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.models_topic import ModelsView
 from streams.records import EPOCH_HEADER, Serving, Switch, models_key
-from streams.recovery import PartitionCheckpoint, read_checkpoints
+from streams.recovery import PartitionCheckpoint, read_checkpoints, restore_twins
 from streams.refusals import Refused
 from streams.scoring import Scored, Switches, TypeScorer
 from streams.serving import Champions
 from streams.silence import Silence
 from streams.topics import Topics
 from twin.arena import Arena
-from twin.errors import CheckpointRefused
+from twin.types import TwinType
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +241,9 @@ class Partitions:
             await self._restore_switches(partition, owned)
             if owned.switches or saved.mark is not None:
                 owned.settled_until = ends[partition]
-            self._restore(partition, saved)
+            if refused := self._restore(partition, saved):
+                log.warning("partition-folded-again", extra={"partition": partition, "from": saved.begin, "refused": refused})
+                owned.position = owned.mark = saved.begin
         for partition, owned in self._owned.items():
             known = max([owned.epoch, *(serving.epoch for _, serving in self._recorded(partition))])
             # the group's generation starts over when its offsets expire; an epoch must not, or sinks would ignore us
@@ -259,21 +261,18 @@ class Partitions:
         self._folder.drop(partition)
         del self._owned[partition]
 
-    def _restore(self, partition: int, saved: PartitionCheckpoint) -> None:
-        for asset, one in saved.twins.items():
-            kind = self._definitions.types.get(one.type)
-            if kind is None:
-                log.warning("checkpoint-not-used", extra={"asset": asset, "found": f"type {one.type} is not declared"})
-                continue
+    def _restore(self, partition: int, saved: PartitionCheckpoint) -> int:
+        """Put saved twins into their arenas; how many checkpoints could not be used."""
+
+        def place(asset: str, kind: TwinType) -> tuple[Arena, TypeScorer, int]:
             row = self._folder.place(asset, kind, partition)
-            arena = self._folder.arenas[kind.id]
-            scorer = self._scorer(arena)
+            scorer = self._scorer(self._folder.arenas[kind.id])
             scorer.reset(row)
-            try:
-                restore_twin(one, arena, scorer, row)
-                self._saved_offset[asset] = int(arena.next_offset[row])
-            except CheckpointRefused as refusal:
-                log.warning("checkpoint-not-used", extra={"asset": asset, "found": str(refusal)})
+            return scorer.arena, scorer, row
+
+        restored = restore_twins(saved, self._definitions.types, place)
+        self._saved_offset.update(restored)
+        return saved.refused + len(saved.twins) - len(restored)
 
     async def _restore_switches(self, partition: int, owned: _Owned) -> None:
         """The versions that scored this partition before us, at the same offsets."""

@@ -44,7 +44,7 @@ class TwinState(Record):
     time_ns: int = Field(description="end of the last closed step, event time")
     values: dict[str, Number]
     expected: dict[str, Number] = {}
-    quality: dict[str, str] = Field(description="channel → good | out-of-range | stuck | spike | gap | missing")
+    quality: dict[str, str] = Field(description="channel → good | wrong-unit | out-of-range | stuck | spike | gap | missing")
     health: Health
     risk: float = Field(ge=0, le=1)
     model_version: str | None

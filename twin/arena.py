@@ -9,8 +9,9 @@ The rules, all functions of the log alone:
   lateness; step k closes when the watermark passes its end. Lateness of a record is judged against the watermark
   before that record, so a backlog in one record is late for nobody.
 - Within a step and channel the latest event time wins; at one time the later offset.
-- A step is emitted when data came in it or in one of the `gap_steps` before it; gaps are filled by holding the
-  last good value and marked. A longer silence emits nothing.
+- A step is emitted when data came in it or in one of the `gap_steps` before it; a longer silence emits nothing. Cells are
+  cleaned and gaps filled as the type says (`twin.closing`).
+- A window shows what was known when its step closed.
 - `closed_by` of a step is the offset of the record that closed it, whatever the micro-batch boundaries were.
 """
 
@@ -22,11 +23,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.closing import close_grid
+from twin.bridging import bridge
+from twin.closing import Rules, close_grid
 from twin.log_order import NOTHING, LogOrder
 from twin.quality import Quality
 from twin.reading import ReadingBatch
 from twin.rows import MISSING, NO_OFFSET, Rows
+from twin.stragglers import Stragglers
 from twin.types import TwinType
 
 Ints = NDArray[np.int64]
@@ -78,40 +81,22 @@ class FoldResult:
     counts: FoldCounts = field(default_factory=FoldCounts)
 
 
-class _Stragglers:
-    """Values of one batch that came after their step had closed: redeliveries of what it holds, or late.
-
-    Args:
-        position, step: (M,) where they stand in the batch, and their steps.
-        held_from: (M,) the first step that the window still held when they came.
-    """
-
-    def __init__(self, batch: ReadingBatch, position: Ints, step: Ints, held_from: Ints) -> None:
-        self.position, self.step, self.held_from = position, step, held_from
-        self.row, self.channel = batch.row[position], batch.channel[position]
-        self.value = batch.value[position].astype(np.float32)
-        self.seen = np.zeros(len(position), np.bool_)
-        self.repeated = np.zeros(len(position), np.bool_)
-
-
 class Arena(Rows):
     """Struct-of-arrays state of all twins of one type: A twins × R ring slots × C channels, R = window + open span.
 
     Args:
         type: the compiled type.
         window: steps of history that a closed step is handed out with, itself included.
-        gap_steps: how long a gap is filled and emitted before the twin counts as gone.
+        gap_steps: how many steps a twin is emitted after its last data; None: as long as a channel of it is filled.
     """
 
-    def __init__(self, type: TwinType, *, window: int = 64, gap_steps: int = 6, capacity: int = 64) -> None:
+    def __init__(self, type: TwinType, *, window: int = 64, gap_steps: int | None = None, capacity: int = 64) -> None:
         self.window = window
-        self.gap_steps = gap_steps
+        self.gap_steps = max(channel.gap_limit for channel in type.channels) if gap_steps is None else gap_steps
         # open steps a twin can hold at once: the lateness, and room so that a backlog closes many steps a round
         self.open_span = int(-(-type.lateness_ns // type.period_ns)) + 2 + 62
         super().__init__(type, slots=window + self.open_span, capacity=capacity)
-        self._minimum = np.array([-np.inf if c.minimum is None else c.minimum for c in type.channels], np.float32)
-        self._maximum = np.array([np.inf if c.maximum is None else c.maximum for c in type.channels], np.float32)
-        self._stuck_after = np.array([NO_OFFSET if c.stuck_after is None else c.stuck_after for c in type.channels], np.int64)
+        self._rules = Rules.of(type.channels)
 
     def fold(self, batch: ReadingBatch) -> FoldResult:
         """Fold one micro-batch. Values of one twin must be in log order or at least carry their offsets."""
@@ -135,7 +120,7 @@ class Arena(Rows):
         log = LogOrder(batch.row[position], batch.offset[position], batch.time_ns[position], self.max_time, self.open_from)
         step = batch.time_ns[position] // self.type.period_ns
         stale = step < log.open_before
-        stragglers = _Stragglers(batch, position[stale], step[stale], log.open_before[stale] - self.window)
+        stragglers = Stragglers(batch, position[stale], step[stale], log.open_before[stale] - self.window)
         self._recognise(stragglers, self.next_step, self.next_step)
         position, step = position[~stale], step[~stale]
         counts.accepted = len(position)
@@ -158,14 +143,14 @@ class Arena(Rows):
         none = np.empty(0, np.int64)
         empty = ReadingBatch(none, none, none, none.astype(np.float64), none, none)
         target = self._advance_watermarks(log, none, none)
-        return list(self._rounds(empty, none, none, log, target, _Stragglers(empty, none, none, none)))
+        return list(self._rounds(empty, none, none, log, target, Stragglers(empty, none, none, none)))
 
     def open_from(self, time_ns: Ints) -> Ints:
         """First step that is still open when `time_ns` is the twin's latest event time."""
         known = time_ns != NOTHING
         return np.where(known, (np.where(known, time_ns, 0) - self.type.lateness_ns) // self.type.period_ns, NOTHING)
 
-    def _recognise(self, stragglers: _Stragglers, before: Ints, closed_until: Ints) -> None:
+    def _recognise(self, stragglers: Stragglers, before: Ints, closed_until: Ints) -> None:
         """Mark values that stand in their closed step already: redeliveries, nothing is lost by dropping them.
 
         Each is looked at once, as soon as its step has closed. By arena row, the ring holds what closed from a window before
@@ -197,7 +182,7 @@ class Arena(Rows):
         return target
 
     def _rounds(
-        self, batch: ReadingBatch, position: Ints, step: Ints, log: LogOrder, target: Ints, stragglers: _Stragglers
+        self, batch: ReadingBatch, position: Ints, step: Ints, log: LogOrder, target: Ints, stragglers: Stragglers
     ) -> Iterator[ClosedSteps]:
         # one value a cell: the latest time, then the later offset
         row, channel, time = batch.row[position], batch.channel[position], batch.time_ns[position]
@@ -233,7 +218,7 @@ class Arena(Rows):
         self.cell_time[row, slot, channel] = time[wins]
         self.quality[row, slot, channel] = 0
 
-    def _close(self, rows: Ints, target: Ints, log: LogOrder, stragglers: _Stragglers) -> ClosedSteps | None:
+    def _close(self, rows: Ints, target: Ints, log: LogOrder, stragglers: Stragglers) -> ClosedSteps | None:
         """Close each twin's steps up to its target or as far as its ring holds, whichever comes first."""
         start = self.next_step[rows]
         count = np.minimum(target[rows] - start, self.open_span)
@@ -246,9 +231,7 @@ class Arena(Rows):
             within,
             steps,
             self.carry.take(rows),
-            minimum=self._minimum,
-            maximum=self._maximum,
-            stuck_after=self._stuck_after,
+            self._rules,
             gap_steps=self.gap_steps,
         )
         self.carry.put(rows, grid.carry)
@@ -257,21 +240,26 @@ class Arena(Rows):
         self.quality[rows[at_row], slot[at_row, at_step]] = grid.quality[at_row, at_step]
         at_row, at_step = np.nonzero(grid.emitted)
         closed = None
+        windows = np.empty((0, self.window, len(self.type.channels)), np.float32)
         if len(at_row):
             emitted_row, emitted_step = rows[at_row], steps[at_row, at_step]
             closed_by = log.closed_by(emitted_row, emitted_step)
             span = (emitted_step[:, None] + np.arange(1 - self.window, 1)) % self.slots
+            windows = self.values[emitted_row[:, None], span]
             closed = ClosedSteps(
                 type=self.type,
                 row=emitted_row,
                 step=emitted_step,
                 values=grid.values[at_row, at_step],
                 quality=grid.quality[at_row, at_step],
-                windows=self.values[emitted_row[:, None], span],
+                windows=windows,
                 window_quality=self.quality[emitted_row[:, None], span],
                 first_offset=np.minimum(self.slot_offset[emitted_row[:, None], span].min(axis=1), closed_by),
                 closed_by=closed_by,
             )
+        if len(grid.bridges):
+            oldest = start - self.window
+            bridge(grid.bridges, rows, oldest, self.values, self.quality, at_row, steps[at_row, at_step], windows)
         before = self.next_step.copy() if len(stragglers.position) else self.next_step
         self.next_step[rows] = start + count
         self._recognise(stragglers, before, self.next_step)

@@ -7,12 +7,16 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.bridging import Bridges, find_bridges
+from twin.plausible import RECENT, Limits, Recent, judge
 from twin.quality import Quality
+from twin.types import Channel
 
 _NEVER = np.iinfo(np.int64).min // 2
 
@@ -26,6 +30,9 @@ class Carry:
     seen_value: NDArray[np.float32]  # (A, C) last value that came, fit or not
     equal_run: NDArray[np.int64]  # (A, C) how many equal values came in a row
     data_step: NDArray[np.int64]  # (A,) last step in which anything came
+    recent_value: NDArray[np.float32]  # (A, C, RECENT) see `twin.plausible`
+    recent_step: NDArray[np.int64]  # (A, C, RECENT)
+    unit_run: NDArray[np.int64]  # (A, C)
 
     @classmethod
     def empty(cls, twins: int, channels: int) -> Carry:
@@ -35,19 +42,46 @@ class Carry:
             seen_value=np.full((twins, channels), np.nan, np.float32),
             equal_run=np.zeros((twins, channels), np.int64),
             data_step=np.full(twins, _NEVER),
+            recent_value=np.full((twins, channels, RECENT), np.nan, np.float32),
+            recent_step=np.full((twins, channels, RECENT), _NEVER),
+            unit_run=np.zeros((twins, channels), np.int64),
         )
 
     def take(self, rows: NDArray[np.int64] | slice) -> Carry:
-        return Carry(
-            self.good_value[rows], self.good_step[rows], self.seen_value[rows], self.equal_run[rows], self.data_step[rows]
-        )
+        return Carry(*(getattr(self, name)[rows] for name in CARRIED))
 
     def put(self, rows: NDArray[np.int64] | slice, other: Carry) -> None:
-        self.good_value[rows] = other.good_value
-        self.good_step[rows] = other.good_step
-        self.seen_value[rows] = other.seen_value
-        self.equal_run[rows] = other.equal_run
-        self.data_step[rows] = other.data_step
+        for name in CARRIED:
+            getattr(self, name)[rows] = getattr(other, name)
+
+
+CARRIED = tuple(one.name for one in fields(Carry))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the channels of a type are cleaned. C channels."""
+
+    minimum: NDArray[np.float32]  # (C,)
+    maximum: NDArray[np.float32]  # (C,)
+    stuck_after: NDArray[np.int64]  # (C,) a run of so many equal values marks STUCK
+    fills: NDArray[np.bool_]  # (C,) whether gaps are filled at all
+    linear: NDArray[np.bool_]  # (C,) whether a gap that closes is bridged by a line (`twin.bridging`)
+    gap_limit: NDArray[np.int64]  # (C,) steps of a gap that are filled
+    plausible: Limits
+
+    @classmethod
+    def of(cls, channels: Sequence[Channel]) -> Rules:
+        never = np.iinfo(np.int64).max
+        return cls(
+            minimum=np.array([-np.inf if c.minimum is None else c.minimum for c in channels], np.float32),
+            maximum=np.array([np.inf if c.maximum is None else c.maximum for c in channels], np.float32),
+            stuck_after=np.array([never if c.stuck_after is None else c.stuck_after for c in channels], np.int64),
+            fills=np.array([c.gap_rule != "none" for c in channels], np.bool_),
+            linear=np.array([c.gap_rule == "linear" for c in channels], np.bool_),
+            gap_limit=np.array([c.gap_limit for c in channels], np.int64),
+            plausible=Limits.of(channels),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +92,7 @@ class ClosedGrid:
     quality: NDArray[np.uint8]
     emitted: NDArray[np.bool_]  # (A, S)
     carry: Carry
+    bridges: Bridges
 
 
 def close_grid(
@@ -65,10 +100,8 @@ def close_grid(
     within: NDArray[np.bool_],
     steps: NDArray[np.int64],
     carry: Carry,
+    rules: Rules,
     *,
-    minimum: NDArray[np.float32],
-    maximum: NDArray[np.float32],
-    stuck_after: NDArray[np.int64],
     gap_steps: int,
 ) -> ClosedGrid:
     """Close steps.
@@ -78,12 +111,13 @@ def close_grid(
         within: (A, S) which steps close; a twin's come first, so rows may end early.
         steps: (A, S) step numbers, rising along a row.
         carry: of these A twins.
-        minimum, maximum, stuck_after: (C,) the type's limits; a run of `stuck_after` equal values marks STUCK.
-        gap_steps: gaps up to this length are filled with the last good value.
+        gap_steps: how long a twin is handed out after the last step in which anything came.
     """
     came = ~np.isnan(cells) & within[:, :, None]
-    outside = came & ((cells < minimum) | (cells > maximum))
-    fit = came & ~outside
+    outside = came & ((cells < rules.minimum) | (cells > rules.maximum))
+    recent = Recent(carry.recent_value, carry.recent_step, carry.unit_run)
+    judged = judge(cells, came, outside, steps, recent, rules.plausible)
+    fit = came & ~outside & ~judged.spike & ~judged.wrong_unit
     position = np.broadcast_to(np.arange(steps.shape[1])[None, :, None], cells.shape)
 
     # hold the last good value through short gaps
@@ -95,7 +129,7 @@ def close_grid(
         np.take_along_axis(np.broadcast_to(steps[:, :, None], cells.shape), np.maximum(source, 0), axis=1),
         carry.good_step[:, None, :],
     )
-    fillable = ~came & (steps[:, :, None] - held_step <= gap_steps) & ~np.isnan(held)
+    fillable = ~came & rules.fills & (steps[:, :, None] - held_step <= rules.gap_limit) & ~np.isnan(held)
     values = np.where(came, cells, np.where(fillable, held, np.float32(np.nan)))
 
     # runs of equal values
@@ -109,11 +143,13 @@ def close_grid(
     reset = np.maximum.accumulate(np.where(came & ~same, counted, -1), axis=1)
     # a run counts its first value too: 1 after a reset, then one more for each equal value
     run = np.where(reset >= 0, counted - reset + 1, carry.equal_run[:, None, :] + counted)
-    stuck = came & (run >= stuck_after)
+    stuck = came & (run >= rules.stuck_after)
 
     quality = np.zeros(cells.shape, np.uint8)
     quality[outside] |= np.uint8(Quality.OUT_OF_RANGE)
     quality[stuck] |= np.uint8(Quality.STUCK)
+    quality[judged.spike] |= np.uint8(Quality.SPIKE)
+    quality[judged.wrong_unit] |= np.uint8(Quality.WRONG_UNIT)
     quality[fillable] |= np.uint8(Quality.GAP)
     quality[np.isnan(values)] |= np.uint8(Quality.MISSING)
 
@@ -130,5 +166,9 @@ def close_grid(
         seen_value=seen_value.astype(np.float32),
         equal_run=run[:, -1],
         data_step=data_step[:, -1],
+        recent_value=judged.recent.value,
+        recent_step=judged.recent.step,
+        unit_run=judged.recent.unit_run,
     )
-    return ClosedGrid(values.astype(np.float32), quality, emitted, carry_out)
+    bridges = find_bridges(cells, fit & rules.linear, steps, held, held_step, carry.good_value, carry.good_step, rules.gap_limit)
+    return ClosedGrid(values.astype(np.float32), quality, emitted, carry_out, bridges)

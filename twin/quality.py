@@ -19,8 +19,8 @@ class Quality(enum.IntFlag):
 
 _WORDS = (
     (Quality.MISSING, "missing"),
+    (Quality.WRONG_UNIT, "wrong-unit"),  # before out of range, which it explains
     (Quality.OUT_OF_RANGE, "out-of-range"),
-    (Quality.WRONG_UNIT, "wrong-unit"),
     (Quality.STUCK, "stuck"),
     (Quality.SPIKE, "spike"),
     (Quality.GAP, "gap"),

@@ -68,7 +68,7 @@ class Rows:
             self.asset_of.append(None)
         self.row_of[asset] = row
         self.asset_of[row] = asset
-        self._clear_row(row)
+        self.clear(row)
         self.partition[row] = partition
         return row
 
@@ -99,7 +99,8 @@ class Rows:
         self.carry = fresh
         self._capacity = capacity
 
-    def _clear_row(self, row: int) -> None:
+    def clear(self, row: int) -> None:
+        """As if the twin had just come."""
         self.values[row] = np.nan
         self.quality[row] = MISSING
         self.cell_time[row] = NOTHING

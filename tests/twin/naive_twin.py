@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from twin.plausible import PATIENCE
 from twin.quality import Quality
-from twin.types import TwinType
+from twin.types import Channel, TwinType
+from twin.unit_mistakes import conversions_back
 
 Values = list[tuple[int, int, float]]  # channel, time, value
 
@@ -19,24 +22,114 @@ class Step:
     values: list[float]
     quality: list[int]
     closed_by: int
+    window: list[list[float]]  # oldest first
+
+
+@dataclass
+class NaiveChannel:
+    """One channel's memory, and what it makes of a step's value."""
+
+    rules: Channel
+    good: tuple[int, float] | None = None
+    seen: float | None = None
+    run: int = 0
+    recent: list[tuple[int, float]] = field(default_factory=list)
+    unit_run: int = 0
+    known: dict[int, tuple[float, Quality]] = field(default_factory=dict)  # closed steps as they are known now
+
+    def close(self, step: int, value: float | None) -> tuple[float, Quality]:
+        closed = self.gap(step) if value is None else (value, self.judge(step, value))
+        self.known[step] = closed
+        return closed
+
+    def gap(self, step: int) -> tuple[float, Quality]:
+        if self.rules.gap_rule != "none" and self.good is not None and step - self.good[0] <= self.rules.gap_limit:
+            return self.good[1], Quality.GAP
+        return math.nan, Quality.MISSING
+
+    def judge(self, step: int, value: float) -> Quality:
+        rules, bits = self.rules, Quality.GOOD
+        self.run = self.run + 1 if self.seen == value else 1
+        self.seen = value
+        if rules.stuck_after is not None and self.run >= rules.stuck_after:
+            bits |= Quality.STUCK
+        low, high = rules.minimum, rules.maximum
+        outside = (low is not None and value < low) or (high is not None and value > high)
+        if outside:
+            bits |= Quality.OUT_OF_RANGE
+        converted = self.in_another_unit(value)
+        if converted is not None and not outside and self.unit_run >= PATIENCE:
+            converted, self.recent = None, []
+        if converted is not None:
+            bits |= Quality.WRONG_UNIT
+            self.unit_run += not outside
+            self.remember(step, converted)
+            return bits
+        self.unit_run = 0
+        if outside:
+            return bits
+        if self.is_spike(step, value):
+            bits |= Quality.SPIKE
+        else:
+            self.draw_line(step, value)
+            self.good = (step, value)
+        self.remember(step, value)
+        return bits
+
+    def remember(self, step: int, value: float) -> None:
+        if self.rules.spike_limit is not None or conversions_back(self.rules.unit):
+            self.recent = [*self.recent, (step, value)][-5:]
+
+    def is_spike(self, step: int, value: float) -> bool:
+        if self.rules.spike_limit is None or len(self.recent) < 5:
+            return False
+        middle = statistics.median(one for _, one in self.recent)
+        allowed = self.rules.spike_limit * (step - self.recent[2][0])
+        return abs(value - middle) > allowed + 1e-6 * max(abs(value), abs(middle))
+
+    def in_another_unit(self, value: float) -> float | None:
+        if len(self.recent) < 5:
+            return None
+        ordered = sorted(one for _, one in self.recent)
+        middle = ordered[2]
+        near = max(2 * (ordered[4] - ordered[0]), 0.03 * abs(middle))
+        if abs(value - middle) <= 10 * near:
+            return None
+        back = {value * scale + offset: scale for scale, offset in conversions_back(self.rules.unit)}
+        best = min(back, key=lambda one: abs(one - middle), default=math.inf)
+        if abs(best - middle) > near or abs(value - middle) <= 2 * near / back[best]:
+            return None
+        return float(np.float32(best))
+
+    def draw_line(self, step: int, value: float) -> None:
+        if self.rules.gap_rule != "linear" or self.good is None:
+            return
+        first, start = self.good
+        if step - first - 1 > self.rules.gap_limit:
+            return
+        for between in range(first + 1, step):
+            if self.known[between][1] & Quality.GAP:
+                share = (between - first) / (step - first)
+                self.known[between] = (float(np.float32(start + (value - start) * share)), Quality.GAP)
 
 
 @dataclass
 class NaiveTwin:
     type: TwinType
     gap_steps: int
+    window: int = 1
     latest: int | None = None
     folded: int = -1
     next: int | None = None
     cells: dict[tuple[int, int], tuple[int, int, float]] = field(default_factory=dict)
     emitted: list[Step] = field(default_factory=list)
-    window: int = 8
     late: int = 0
     duplicate: int = 0
-    good: dict[int, tuple[int, float]] = field(default_factory=dict)
-    seen: dict[int, float] = field(default_factory=dict)
-    run: dict[int, int] = field(default_factory=dict)
     data_step: int | None = None
+    channels: list[NaiveChannel] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.channels = [NaiveChannel(channel) for channel in self.type.channels]
 
     def open_from(self) -> int | None:
         return None if self.latest is None else (self.latest - self.type.lateness_ns) // self.type.period_ns
@@ -70,29 +163,14 @@ class NaiveTwin:
 
     def close(self, step: int, offset: int) -> None:
         values, quality = [], []
-        for channel, limits in enumerate(self.type.channels):
-            cell = self.cells.get((step, channel))
-            bits = Quality.GOOD
+        for index, channel in enumerate(self.channels):
+            cell = self.cells.get((step, index))
             if cell is not None:
-                value = cell[2]
                 self.data_step = step
-                if (limits.minimum is not None and value < limits.minimum) or (
-                    limits.maximum is not None and value > limits.maximum
-                ):
-                    bits |= Quality.OUT_OF_RANGE
-                else:
-                    self.good[channel] = (step, value)
-                self.run[channel] = self.run[channel] + 1 if self.seen.get(channel) == value else 1
-                self.seen[channel] = value
-                if limits.stuck_after is not None and self.run[channel] >= limits.stuck_after:
-                    bits |= Quality.STUCK
-            elif channel in self.good and step - self.good[channel][0] <= self.gap_steps:
-                value = self.good[channel][1]
-                bits |= Quality.GAP
-            else:
-                value = math.nan
-                bits |= Quality.MISSING
+            value, bits = channel.close(step, None if cell is None else cell[2])
             values.append(value)
             quality.append(int(bits))
         if self.data_step is not None and step - self.data_step <= self.gap_steps:
-            self.emitted.append(Step(step, values, quality, offset))
+            span = range(step - self.window + 1, step + 1)
+            window = [[channel.known.get(one, (math.nan,))[0] for channel in self.channels] for one in span]
+            self.emitted.append(Step(step, values, quality, offset, window))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.twin.naive_twin import NaiveTwin, Values
 from twin.arena import Arena, ClosedSteps, FoldCounts
 from twin.reading import ReadingBatchBuilder
+from twin.row_state import export_row, restore_row
 from twin.types import NS_PER_S, TwinType, compile_type
 
 TYPE = compile_type(
@@ -24,15 +25,41 @@ TYPE = compile_type(
         "maxAhead": None,
         "contents": [
             {"@type": "Telemetry", "name": "a", "schema": "double", "minimum": -5, "maximum": 5},
-            {"@type": "Telemetry", "name": "b", "schema": "double", "stuckAfter": 3},
+            {"@type": "Telemetry", "name": "b", "schema": "double", "stuckAfter": 3, "gapLimit": 3},
+            {"@type": "Telemetry", "name": "c", "schema": "double", "gapRule": "linear", "gapLimit": 4, "spikeLimit": 0.5},
+            {"@type": "Telemetry", "name": "d", "schema": "double", "gapRule": "none", "unit": "bar", "maximum": 40},
         ],
     }
 )
+CHANNELS = len(TYPE.channels)
 WINDOW, GAP = 8, 3
 # (twin, values of one record); times in tenths of a second so that several fall into one step
-_value = st.tuples(st.integers(0, 1), st.integers(0, 4_000), st.sampled_from([-9.0, 0.0, 0.5, 1.0, 2.25]))
-_near = st.tuples(st.integers(0, 1), st.integers(0, 120), st.sampled_from([-9.0, 0.0, 0.5, 1.0, 2.25]))
-records = st.lists(st.tuples(st.integers(0, 2), st.lists(st.one_of(_near, _near, _value), min_size=1, max_size=6)), max_size=40)
+_channel = st.integers(0, CHANNELS - 1)
+_number = st.sampled_from([-9.0, 0.0, 0.5, 1.0, 2.25, 2.5, 36.26, 2.5 * 14.5038, 250.0])
+_value = st.tuples(_channel, st.integers(0, 4_000), _number)
+_near = st.tuples(_channel, st.integers(0, 120), _number)
+_any = st.lists(st.tuples(st.integers(0, 2), st.lists(st.one_of(_near, _near, _value), min_size=1, max_size=6)), max_size=40)
+# a stream as plants send them: nearly every step, nearly every channel, now and then a spike, a gap, another unit, a delay
+_factor = st.sampled_from([1.0] * 12 + [14.5038, 100.0, 4.0])
+_late = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
+
+
+@st.composite
+def _streams(draw: st.DrawFn) -> list[tuple[int, list[tuple[int, int, float]]]]:
+    sent, steps, factor = [], draw(st.integers(1, 45)), 1.0
+    for step in range(steps):
+        factor = draw(_factor) if draw(st.booleans()) else factor
+        for channel in range(CHANNELS):
+            if draw(st.integers(0, 5)):
+                value = (2.5 + 0.01 * draw(st.integers(-2, 2))) * factor
+                sent.append((step + draw(_late), (0, [(channel, 10 * step + 3, value)])))
+    return [record for _, record in sorted(sent, key=lambda one: one[0])]
+
+
+records = st.one_of(_any, _streams())
+
+
+Found = tuple[int, list[float], list[int], int, list[list[float]]]
 
 
 def _values(found: list[tuple[int, int, float]]) -> Values:
@@ -49,8 +76,8 @@ def _fold(arena: Arena, numbered: list[tuple[int, int, Values]]) -> tuple[list[C
     return result.closed, result.counts
 
 
-def _collected(arena: Arena, rounds: list[ClosedSteps]) -> dict[str, list[tuple[int, list[float], list[int], int]]]:
-    found: dict[str, list[tuple[int, list[float], list[int], int]]] = defaultdict(list)
+def _collected(arena: Arena, rounds: list[ClosedSteps]) -> dict[str, list[Found]]:
+    found: dict[str, list[Found]] = defaultdict(list)
     for closed in rounds:
         for index in range(len(closed)):
             asset = arena.asset_of[int(closed.row[index])]
@@ -61,16 +88,18 @@ def _collected(arena: Arena, rounds: list[ClosedSteps]) -> dict[str, list[tuple[
                     closed.values[index].tolist(),
                     closed.quality[index].tolist(),
                     int(closed.closed_by[index]),
+                    closed.windows[index].tolist(),
                 )
             )
     return found
 
 
-def _same(ours: list[tuple[int, list[float], list[int], int]], twin: NaiveTwin) -> None:
-    assert [(step, quality, offset) for step, _, quality, offset in ours] == [
+def _same(ours: list[Found], twin: NaiveTwin) -> None:
+    assert [(step, quality, offset) for step, _, quality, offset, _ in ours] == [
         (s.step, s.quality, s.closed_by) for s in twin.emitted
     ]
-    np.testing.assert_array_equal([values for _, values, _, _ in ours], [s.values for s in twin.emitted])
+    np.testing.assert_array_equal([one[1] for one in ours], [s.values for s in twin.emitted])
+    np.testing.assert_array_equal([one[4] for one in ours], [s.window for s in twin.emitted])
 
 
 @settings(max_examples=300, deadline=None)
@@ -79,7 +108,7 @@ def test_batches_of_any_size_close_the_steps_that_the_definition_closes(
     sent: list[tuple[int, list[tuple[int, int, float]]]], cut: random.Random
 ) -> None:
     numbered = [(offset, twin, _values(values)) for offset, (twin, values) in enumerate(sent)]
-    naive = {twin: NaiveTwin(TYPE, GAP, window=WINDOW) for twin in range(3)}
+    naive = {twin: NaiveTwin(TYPE, GAP, WINDOW) for twin in range(3)}
     for offset, twin, values in numbered:
         naive[twin].record(offset, values)
 
@@ -98,6 +127,49 @@ def test_batches_of_any_size_close_the_steps_that_the_definition_closes(
     # whether a value is late or a repetition depends on the log, not on what came with it in a batch
     assert late == sum(one.late for one in naive.values())
     assert duplicate == sum(one.duplicate for one in naive.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(records, st.randoms(use_true_random=False))
+def test_twins_that_move_to_another_arena_at_any_point_go_on_to_the_bit(
+    sent: list[tuple[int, list[tuple[int, int, float]]]], pick: random.Random
+) -> None:
+    """Each batch may end with a move: all twins through their saved state, to other rows of an arena that has to grow."""
+    numbered = [(offset, twin, _values(values)) for offset, (twin, values) in enumerate(sent)]
+    naive = {twin: NaiveTwin(TYPE, GAP, WINDOW) for twin in range(3)}
+    for offset, twin, values in numbered:
+        naive[twin].record(offset, values)
+
+    arena = Arena(TYPE, window=WINDOW, gap_steps=GAP, capacity=1)
+    found: dict[str, list[Found]] = defaultdict(list)
+    done = 0
+    while done < len(numbered):
+        end = done + pick.randint(1, len(numbered) - done)
+        again = pick.randint(0, done)  # a new owner begins before what the twins have folded
+        for asset, steps in _collected(arena, _fold(arena, numbered[again:end])[0]).items():
+            found[asset] += steps
+        done = end
+        if pick.random() < 0.5:
+            arena = _moved(arena, pick)
+    for twin, one in naive.items():
+        _same(found[f"t{twin}"], one)
+
+
+def _moved(arena: Arena, pick: random.Random) -> Arena:
+    """The same twins elsewhere; each of its rows has held another twin before."""
+    saved = {asset: export_row(arena, WINDOW, row) for asset, row in arena.row_of.items()}
+    new = Arena(TYPE, window=WINDOW, gap_steps=GAP, capacity=1)
+    guests = [f"guest{index}" for index in range(pick.randint(0, 3))]
+    for guest in guests:
+        row, builder = new.row(guest, 0), ReadingBatchBuilder()
+        for step in range(30):
+            builder.add(row, list(range(CHANNELS)), step * NS_PER_S, [2.5] * CHANNELS, step, 0)
+        new.fold(builder.build())
+    for guest in guests:
+        new.remove(guest)
+    for asset in pick.sample(sorted(saved), len(saved)):
+        restore_row(new, WINDOW, new.row(asset, 0), saved[asset])
+    return new
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,7 +1,8 @@
 """The `definitions` topic as a view: which twin types exist, which assets, how they relate.
 
-In:   records under `type/<dtmi>` (DTDL interface) and `twin/<asset>` (TwinDeclaration).
-Out:  `Definitions`: compiled types and the fleet. A record that can't be used is logged and counted, never raised.
+In:   records under `type/<dtmi>` (DTDL interface), `twin/<asset>` (TwinDeclaration) and `home/<asset>` (AssetHome).
+Out:  `Definitions`: compiled types, the fleet, and on which partition each asset lives.
+      A record that can't be used is logged and counted, never raised.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from aiokafka import TopicPartition
 from pydantic import ValidationError
 
 from streams import clients
+from streams.homes import PREFIX as HOME
+from streams.homes import HomeInvalid, Homes
 from streams.topics import Topics
 from twin.errors import TypeInvalid
 from twin.fleet import Fleet, TwinDeclaration
@@ -36,6 +39,7 @@ class Definitions:
         self.interfaces: dict[str, dict[str, Any]] = {}  # of all kinds: types, their bases and components
         self.faults: dict[str, str] = {}  # key → why it is not used as it stands
         self.fleet = Fleet()
+        self.homes = Homes()
         self.revision = 0
         self.position = 0  # of the topic: everything before it is in the view
         self.unusable: Counter[str] = Counter()
@@ -51,16 +55,18 @@ class Definitions:
     def apply(self, key: bytes | None, value: bytes | None) -> bool:
         """Fold one record; whether anything changed."""
         name = (key or b"").decode("utf-8", "replace")
-        if value is None:
+        if value is None and not name.startswith(HOME):
             return False
         try:
-            if name.startswith("type/"):
-                changed = self._declare_type(name, orjson.loads(value))
+            if name.startswith(HOME):
+                changed = self.homes.apply(name, value)
+            elif name.startswith("type/"):
+                changed = self._declare_type(name, orjson.loads(value or b""))
             elif name.startswith("twin/"):
-                changed = self._declare_twin(name, TwinDeclaration.model_validate_json(value))
+                changed = self._declare_twin(name, TwinDeclaration.model_validate_json(value or b""))
             else:
-                raise TypeInvalid(f"key {name!r} is not understood, expected type/<dtmi> or twin/<asset>; not used")
-        except (orjson.JSONDecodeError, ValidationError, TypeInvalid) as error:
+                raise TypeInvalid(f"key {name!r} is not understood, expected type/<dtmi>, twin/<asset> or home/<asset>; not used")
+        except (orjson.JSONDecodeError, ValidationError, TypeInvalid, HomeInvalid) as error:
             self.unusable[type(error).__name__] += 1
             self._fault(name, str(error))
             return False

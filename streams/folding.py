@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-import orjson
 
+from streams.batching import Place, add_readings, add_table, elsewhere, home_of
 from streams.decoding import decode
 from streams.definitions import Definitions
-from streams.formats.json_readings import column_values, number
 from streams.formats.readings import Decoded, Telemetry, TelemetryTable
+from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.placing import Placing, Unplaceable
-from streams.refusals import Refused, listed, one_a_record, untimely
+from streams.refusals import Refused, one_a_record, untimely
 from twin.arena import Arena, ClosedSteps
 from twin.errors import ReadingRefused
 from twin.reading import ReadingBatchBuilder
@@ -35,30 +35,24 @@ class Folded:
     counts: Counter[str] = field(default_factory=Counter)  # values: accepted, duplicate, late, ahead, …; records
 
 
-@dataclass(slots=True)
-class _Place:
-    """Where an asset's values go."""
-
-    arena: Arena
-    row: int
-    partition: int
-    channels: dict[str, int]
-
-
 class Folder:
     """Arenas of all types that a process holds, and the way into them.
 
     Args:
         definitions: the view of declared types and twins; may change between calls.
         window: steps in the windows of closed steps.
+        claims: claim the partition of each new asset, and fold it when the claim has come back with `definitions`; else the
+            first partition that an asset comes on is its home, as long as nobody has claimed another.
     """
 
-    def __init__(self, definitions: Definitions, *, window: int = 64) -> None:
+    def __init__(self, definitions: Definitions, *, window: int = 64, claims: bool = False) -> None:
         self.definitions = definitions
         self.arenas: dict[str, Arena] = {}
         self._window = window
-        self._places: dict[str, _Place] = {}
-        self._contract: dict[str, TwinType] = {}
+        self._places: dict[str, Place] = {}
+        self._claims = claims
+        self._claimed: set[str] = set()  # assets whose claim is under way
+        self._repeated: set[str] = set()  # assets whose disputed claim is under way again
         self._revision = definitions.revision
         self.placing = Placing(definitions)
 
@@ -74,7 +68,7 @@ class Folder:
         arena = self.arena(kind)
         row = arena.row(asset, partition)
         names = {name: index for index, name in enumerate(arena.type.channel_names)}
-        self._places[asset] = _Place(arena, row, partition, names)
+        self._places[asset] = Place(arena, row, partition, names)
         return row
 
     def drop(self, partition: int) -> None:
@@ -95,19 +89,21 @@ class Folder:
                 fits or is inferred; else its records wait.
         """
         out = Folded()
+        homes = self.definitions.homes
         builders: dict[str, ReadingBatchBuilder] = {}
         origin: dict[tuple[int, int], LogRecord] = {}
         for record, decoded in self._placed(records, out, infer):
             origin[record.partition, record.offset] = record
             if isinstance(decoded, TelemetryTable):
-                self._add_table(builders, record, decoded, out)
+                add_table(self._places, homes, builders, record, decoded, out)
                 continue
             place = self._places[decoded.asset]
-            if place.partition != record.partition:
-                out.refused.append(_elsewhere(record, [decoded.asset], place.partition))
-                out.counts["other-partition"] += 1
+            home = home_of(homes, decoded.asset, place, record.partition)
+            if home != record.partition:
+                self._refuse_stray(record, decoded.asset, home, out)
                 continue
-            self._add(builders.setdefault(place.arena.type.id, ReadingBatchBuilder()), place, record, decoded, out)
+            add_readings(builders.setdefault(place.arena.type.id, ReadingBatchBuilder()), place, record, decoded, out)
+        self._repeat_disputed(out)
         for type_id, builder in builders.items():
             arena = self.arenas[type_id]
             batch = builder.build()
@@ -134,12 +130,8 @@ class Folder:
                     yield from self._placed_table(record, decoded, out, infer)
                     continue
                 if decoded.asset not in self._places:
-                    kind = self.definitions.type_of(decoded.asset)
-                    if kind is None:
-                        if self.placing.wait(record, decoded) and infer:
-                            yield from self._release([decoded.asset], out)
-                        continue
-                    self.place(decoded.asset, kind, record.partition)
+                    yield from self._meet(record, decoded, out, infer)
+                    continue
             except ReadingRefused as refusal:
                 out.refused.append(Refused(record, refusal.reason, str(refusal)))
                 continue
@@ -150,136 +142,70 @@ class Folder:
     ) -> Iterable[tuple[LogRecord, Decoded]]:
         """A table's readings of known twins; those of assets without a type wait, asset by asset."""
         out.refused += [Refused(record, flaw.reason, flaw.message) for flaw in table.flaws]
-        strangers = set()
-        for asset in table.assets:
-            if asset not in self._places:
-                kind = self.definitions.type_of(asset)
-                if kind is None:
-                    strangers.add(asset)
-                else:
-                    self.place(asset, kind, record.partition)
+        strangers = {asset for asset in table.assets if asset not in self._places}
         if strangers:
             for telemetry in table.of_each(strangers):
                 try:
-                    tellable = self.placing.wait(record, telemetry)
+                    yield from self._meet(record, telemetry, out, infer)
                 except ReadingRefused as refusal:
                     out.refused.append(Refused(record, refusal.reason, str(refusal)))
-                    continue
-                if tellable and infer:
-                    yield from self._release([telemetry.asset], out)
             table = table.without(strangers)
         if len(table):
             yield record, table
 
+    def _meet(self, record: LogRecord, telemetry: Telemetry, out: Folded, infer: bool) -> Iterable[tuple[LogRecord, Decoded]]:
+        """Readings of an asset that has no twin here yet. Raises ReadingRefused when too many wait already."""
+        asset = telemetry.asset
+        home = self.definitions.homes.of(asset)
+        if home is not None and home != record.partition:
+            self._refuse_stray(record, asset, home, out)
+            return
+        kind = self.definitions.type_of(asset)
+        claimed = home is not None or not self._claims
+        if kind is not None and claimed:
+            self.place(asset, kind, record.partition)
+            yield record, telemetry
+            return
+        tellable = self.placing.wait(record, telemetry)
+        if not claimed and asset not in self._claimed:
+            self._claimed.add(asset)
+            out.definitions.append(Homes.claim(asset, record.partition))
+        if tellable and claimed and infer:
+            yield from self._release([asset], out)
+
     def _release(self, assets: list[str], out: Folded) -> Iterable[tuple[LogRecord, Telemetry]]:
         """Records that waited for a type, now that it is declared, matched or inferred."""
         for asset in assets:
+            home = self.definitions.homes.of(asset)
+            if home is None and self._claims:
+                continue  # its claim has not been read back
+            self._claimed.discard(asset)
+            if home is not None and not self.placing.came_on(asset, home):
+                for record in self.placing.give_up(asset):
+                    self._refuse_stray(record, asset, home, out)
+                continue
             try:
                 placed = self.placing.take(asset)
             except Unplaceable as refusal:
                 out.refused += [Refused(record, refusal.reason, str(refusal)) for record in refusal.records]
                 continue
             out.definitions += placed.definitions
-            self.place(asset, placed.type, placed.records[0][0].partition)
+            self.place(asset, placed.type, placed.records[0][0].partition if home is None else home)
             yield from placed.records
 
-    def _add_table(self, builders: dict[str, ReadingBatchBuilder], record: LogRecord, table: TelemetryTable, out: Folded) -> None:
-        """Loops over assets, types and channels; never over readings."""
-        places = [self._places[asset] for asset in table.assets]
-        row = np.array([place.row for place in places], np.int64)
-        of_type: dict[str, list[int]] = {}
-        elsewhere: dict[int, list[str]] = {}
-        for position, place in enumerate(places):
-            if place.partition == record.partition:
-                of_type.setdefault(place.arena.type.id, []).append(position)
-            else:
-                elsewhere.setdefault(place.partition, []).append(table.assets[position])
-        for partition, assets in elsewhere.items():
-            out.refused.append(_elsewhere(record, assets, partition))
-            out.counts["other-partition"] += len(assets)
-        record_time_ns = record.timestamp * 1_000_000
-        for type_id, positions in of_type.items():
-            known = places[positions[0]].channels
-            builder = builders.setdefault(type_id, ReadingBatchBuilder())
-            if len(positions) == len(places):
-                rows, time_ns, channels = row[table.code], table.time_ns, table.channels
-            else:
-                mine = np.zeros(len(places), np.bool_)
-                mine[positions] = True
-                at = np.flatnonzero(mine[table.code])
-                rows, time_ns = row[table.code[at]], table.time_ns[at]
-                channels = {name: values[at] for name, values in table.channels.items()}
-            unknown = [name for name in channels.keys() - known.keys() if not np.isnan(channels[name]).all()]
-            for name, index in known.items():
-                if name in channels:
-                    builder.add_column(rows, index, time_ns, channels[name], record.offset, record_time_ns)
-            if unknown:
-                found = f"{listed([table.assets[one] for one in positions])} have no channel {listed(sorted(unknown))}"
-                out.refused.append(
-                    Refused(
-                        record,
-                        "unknown-channel",
-                        f"{found}, expected among: {', '.join(known)}; the rest of the record was used",
-                    )
-                )
+    def _repeat_disputed(self, out: Folded) -> None:
+        """A claim that came second is the newest of its key: the home of a twin that is ours is claimed again."""
+        disputed = self.definitions.homes.disputed if self._claims else set()
+        self._repeated &= disputed
+        for asset in sorted(disputed - self._repeated):
+            place = self._places.get(asset)
+            if place is not None and place.partition == self.definitions.homes.of(asset):
+                self._repeated.add(asset)
+                out.definitions.append(Homes.claim(asset, place.partition))
 
-    def _add(self, builder: ReadingBatchBuilder, place: _Place, record: LogRecord, telemetry: Telemetry, out: Folded) -> None:
-        unknown: list[str] = []
-        not_numbers: list[str] = []
-        if isinstance(telemetry.time_ns, int):
-            channels: list[int] = []
-            values: list[float] = []
-            for name, cell in telemetry.channels.items():
-                index = place.channels.get(name)
-                if index is None:
-                    unknown.append(name)
-                elif cell is not None:
-                    value = number(cell)
-                    if value is None:
-                        not_numbers.append(name)
-                    else:
-                        channels.append(index)
-                        values.append(value)
-            builder.add(place.row, channels, telemetry.time_ns, values, record.offset, record.timestamp * 1_000_000)
-        else:
-            for name, column in telemetry.channels.items():
-                index = place.channels.get(name)
-                if index is None:
-                    unknown.append(name)
-                    continue
-                numbers, bad = column_values(column)
-                if bad:
-                    not_numbers.append(name)
-                    out.counts["not-a-number"] += bad
-                builder.add_column(place.row, index, telemetry.time_ns, numbers, record.offset, record.timestamp * 1_000_000)
-        if unknown:
-            known = ", ".join(place.channels)
-            out.refused.append(
-                Refused(
-                    record,
-                    "unknown-channel",
-                    f"{telemetry.asset!r} has no channel {unknown}, expected among: {known}; the rest of the record was used",
-                )
-            )
-        if not_numbers:
-            found = {name: _shortened(telemetry.channels[name]) for name in not_numbers}
-            out.refused.append(
-                Refused(
-                    record,
-                    "not-a-number",
-                    f"{telemetry.asset!r}: {found}, expected finite numbers; the rest of the record was used",
-                )
-            )
-
-
-def _elsewhere(record: LogRecord, assets: list[str], home: int) -> Refused:
-    what = f"{len(assets)} {'asset' if len(assets) == 1 else 'assets'} ({listed(assets)})"
-    return Refused(
-        record,
-        "partition",
-        f"{what} came on partition {record.partition}, {'its twin lives' if len(assets) == 1 else 'their twins live'} on {home}; "
-        "key records by asset id, and records of many assets so that an asset always comes on one partition; kept in dead-letter",
-    )
+    def _refuse_stray(self, record: LogRecord, asset: str, home: int, out: Folded) -> None:
+        out.refused.append(elsewhere(record, [asset], home))
+        out.counts["other-partition"] += 1
 
 
 def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
@@ -288,7 +214,3 @@ def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
         return rounds
     names = [one.name for one in fields(ClosedSteps) if one.name != "type"]
     return [ClosedSteps(rounds[0].type, *(np.concatenate([getattr(one, name) for one in rounds]) for name in names))]
-
-
-def _shortened(cell: object) -> str:
-    return orjson.dumps(cell, default=str)[:60].decode("utf-8", "replace") if cell is not None else "null"

@@ -66,7 +66,7 @@ class Partitions:
         self._definitions = definitions
         self._view = view
         self._champions = champions
-        self._folder = Folder(definitions)
+        self._folder = Folder(definitions, claims=True)
         self._scorers: dict[str, TypeScorer] = {}
         self._silences: dict[str, Silence] = {}
         self._owned: dict[int, _Owned] = {}

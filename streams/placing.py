@@ -65,16 +65,34 @@ class Placing:
         return bool(self._waiting)
 
     def declared(self) -> list[str]:
-        """Waiting assets that have a declared type by now."""
-        return [asset for asset in self._waiting if self._definitions.type_of(asset) is not None]
+        """Waiting assets that have a declared type by now, or live elsewhere."""
+        return [
+            asset
+            for asset, waiting in self._waiting.items()
+            if self._definitions.type_of(asset) is not None or self._elsewhere(asset, waiting)
+        ]
 
     def tellable(self) -> list[str]:
-        """Waiting assets whose type can be told, declared or not."""
+        """Waiting assets whose type can be told, declared or not, or that live elsewhere."""
         return [asset for asset, waiting in self._waiting.items() if self._tellable(asset, waiting)]
 
     def _tellable(self, asset: str, waiting: _Waiting) -> bool:
-        declared = self._definitions.type_of(asset) is not None
-        return declared or self._match(waiting) is not None or len(waiting.times) >= ENOUGH_TIMES
+        if self._definitions.type_of(asset) is not None or self._elsewhere(asset, waiting):
+            return True
+        return self._match(waiting) is not None or len(waiting.times) >= ENOUGH_TIMES
+
+    def _elsewhere(self, asset: str, waiting: _Waiting) -> bool:
+        return self._definitions.homes.of(asset) not in (None, waiting.partition)
+
+    def came_on(self, asset: str, partition: int) -> bool:
+        """Whether a record of a waiting asset came on this partition."""
+        return any(record.partition == partition for record, _ in self._waiting[asset].records)
+
+    def give_up(self, asset: str) -> list[LogRecord]:
+        """The records of an asset that wait no longer, as it lives elsewhere."""
+        waiting = self._waiting.pop(asset)
+        self._held -= len(waiting.records)
+        return [record for record, _ in waiting.records]
 
     def wait(self, record: LogRecord, telemetry: Telemetry) -> bool:
         """Keep a record; whether its asset's type can be told now, for `take`."""
@@ -112,13 +130,18 @@ class Placing:
         return Placed(kind, waiting.records, published)
 
     def drop(self, partition: int) -> None:
-        for asset in [asset for asset, waiting in self._waiting.items() if waiting.partition == partition]:
-            self._held -= len(self._waiting.pop(asset).records)
+        for asset, waiting in list(self._waiting.items()):
+            kept = [(record, telemetry) for record, telemetry in waiting.records if record.partition != partition]
+            self._held -= len(waiting.records) - len(kept)
+            if not kept:
+                del self._waiting[asset]
+            else:
+                waiting.records, waiting.partition = kept, kept[0][0].partition
 
     def oldest_offset(self, partition: int) -> int | None:
         """First offset that is not folded yet, for the checkpoint to stand before it."""
-        offsets = [waiting.records[0][0].offset for waiting in self._waiting.values() if waiting.partition == partition]
-        return min(offsets, default=None)
+        waiting = (record for one in self._waiting.values() for record, _ in one.records)
+        return min((record.offset for record in waiting if record.partition == partition), default=None)
 
     def _match(self, waiting: _Waiting) -> TwinType | None:
         """The one declared type that has exactly the channels that came, if there is one."""

@@ -145,10 +145,11 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         records = self._partitions.wanted(records)
         if not records:
             await self._switch()
-        for part in _slices(records):
-            await self._give_out(await asyncio.to_thread(self._partitions.fold_and_score, part))
-        if self._partitions.undeclared and await self._definitions_complete():
-            await self._give_out(await asyncio.to_thread(self._partitions.fold_and_score, [], infer=True))
+        for part in _slices(records) or [[]]:
+            if part:
+                await self._give_out(await asyncio.to_thread(self._partitions.fold_and_score, part))
+            if self._partitions.undeclared and await self._definitions_complete():
+                await self._give_out(await asyncio.to_thread(self._partitions.fold_and_score, [], infer=True))
 
     async def _definitions_complete(self) -> bool:
         """Whether every definition that was there a moment ago is in the view: a feeder declares before it feeds."""

@@ -1,0 +1,156 @@
+"""From decoded records to the columns that each type's arena folds.
+
+In:   decoded readings whose twins are known.
+Out:  values in a `ReadingBatchBuilder` a type; refusals of what has no place there. Tables are never looped over by reading.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import orjson
+
+from streams.formats.json_readings import column_values, number
+from streams.formats.readings import Telemetry, TelemetryTable
+from streams.homes import Homes
+from streams.log_record import LogRecord
+from streams.refusals import Refused, listed
+from twin.arena import Arena
+from twin.reading import ReadingBatchBuilder
+
+
+@dataclass(slots=True)
+class Place:
+    """Where an asset's values go."""
+
+    arena: Arena
+    row: int
+    partition: int
+    channels: dict[str, int]
+
+
+class Tally(Protocol):
+    refused: list[Refused]
+    counts: Counter[str]
+
+
+def add_table(
+    places_of: Mapping[str, Place],
+    homes: Homes,
+    builders: dict[str, ReadingBatchBuilder],
+    record: LogRecord,
+    table: TelemetryTable,
+    out: Tally,
+) -> None:
+    """Loops over assets, types and channels; never over readings."""
+    places = [places_of[asset] for asset in table.assets]
+    row = np.array([place.row for place in places], np.int64)
+    of_type: dict[str, list[int]] = {}
+    strays: dict[int, list[str]] = {}
+    for position, place in enumerate(places):
+        home = home_of(homes, table.assets[position], place, record.partition)
+        if home == record.partition:
+            of_type.setdefault(place.arena.type.id, []).append(position)
+        else:
+            strays.setdefault(home, []).append(table.assets[position])
+    for partition, assets in strays.items():
+        out.refused.append(elsewhere(record, assets, partition))
+        out.counts["other-partition"] += len(assets)
+    record_time_ns = record.timestamp * 1_000_000
+    for type_id, positions in of_type.items():
+        known = places[positions[0]].channels
+        builder = builders.setdefault(type_id, ReadingBatchBuilder())
+        if len(positions) == len(places):
+            rows, time_ns, channels = row[table.code], table.time_ns, table.channels
+        else:
+            mine = np.zeros(len(places), np.bool_)
+            mine[positions] = True
+            at = np.flatnonzero(mine[table.code])
+            rows, time_ns = row[table.code[at]], table.time_ns[at]
+            channels = {name: values[at] for name, values in table.channels.items()}
+        unknown = [name for name in channels.keys() - known.keys() if not np.isnan(channels[name]).all()]
+        for name, index in known.items():
+            if name in channels:
+                builder.add_column(rows, index, time_ns, channels[name], record.offset, record_time_ns)
+        if unknown:
+            found = f"{listed([table.assets[one] for one in positions])} have no channel {listed(sorted(unknown))}"
+            out.refused.append(
+                Refused(
+                    record,
+                    "unknown-channel",
+                    f"{found}, expected among: {', '.join(known)}; the rest of the record was used",
+                )
+            )
+
+
+def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, telemetry: Telemetry, out: Tally) -> None:
+    unknown: list[str] = []
+    not_numbers: list[str] = []
+    if isinstance(telemetry.time_ns, int):
+        channels: list[int] = []
+        values: list[float] = []
+        for name, cell in telemetry.channels.items():
+            index = place.channels.get(name)
+            if index is None:
+                unknown.append(name)
+            elif cell is not None:
+                value = number(cell)
+                if value is None:
+                    not_numbers.append(name)
+                else:
+                    channels.append(index)
+                    values.append(value)
+        builder.add(place.row, channels, telemetry.time_ns, values, record.offset, record.timestamp * 1_000_000)
+    else:
+        for name, column in telemetry.channels.items():
+            index = place.channels.get(name)
+            if index is None:
+                unknown.append(name)
+                continue
+            numbers, bad = column_values(column)
+            if bad:
+                not_numbers.append(name)
+                out.counts["not-a-number"] += bad
+            builder.add_column(place.row, index, telemetry.time_ns, numbers, record.offset, record.timestamp * 1_000_000)
+    if unknown:
+        known = ", ".join(place.channels)
+        out.refused.append(
+            Refused(
+                record,
+                "unknown-channel",
+                f"{telemetry.asset!r} has no channel {unknown}, expected among: {known}; the rest of the record was used",
+            )
+        )
+    if not_numbers:
+        found = {name: shortened(telemetry.channels[name]) for name in not_numbers}
+        out.refused.append(
+            Refused(
+                record,
+                "not-a-number",
+                f"{telemetry.asset!r}: {found}, expected finite numbers; the rest of the record was used",
+            )
+        )
+
+
+def home_of(homes: Homes, asset: str, place: Place, partition: int) -> int:
+    """The partition that an asset's readings are taken from: its claimed home, and where its twin is."""
+    home = homes.of(asset)
+    return place.partition if home is None or home == partition else home
+
+
+def elsewhere(record: LogRecord, assets: list[str], home: int) -> Refused:
+    what = f"{len(assets)} {'asset' if len(assets) == 1 else 'assets'} ({listed(assets)})"
+    return Refused(
+        record,
+        "partition",
+        f"{what} came on partition {record.partition}, {'its twin lives' if len(assets) == 1 else 'their twins live'} on {home}; "
+        "key records by asset id, and records of many assets so that an asset always comes on one partition; kept in dead-letter",
+    )
+
+
+def shortened(cell: object) -> str:
+    return orjson.dumps(cell, default=str)[:60].decode("utf-8", "replace") if cell is not None else "null"

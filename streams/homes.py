@@ -1,0 +1,66 @@
+"""Which partition each asset lives on: claimed once, on `definitions`, before its first reading is folded.
+
+Records of many assets share a partition, and a feeder may key them wrongly, so an asset can come on two partitions, whose
+owners may be two processes. Whoever meets an asset without a home writes a claim (key `home/<asset>`) and waits until it has
+read it back; the first claim in the log of `definitions`, which has one partition, is the asset's home for good. Records that
+come elsewhere go to dead-letter. So no asset ever has two twins, and a replay decides as the first run did.
+
+A claim that came second is younger than the one that counts, so compaction would keep the wrong one: the owner of the home
+repeats its claim then. A tombstone under the key frees the asset.
+"""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from streams.records import Record
+from twin.errors import LivetwinError
+
+PREFIX = "home/"
+
+
+class AssetHome(Record):
+    """`definitions`, key `home/<asset>`: the partition of telemetry that an asset's readings are taken from."""
+
+    asset: str
+    partition: int
+
+
+class HomeInvalid(LivetwinError):
+    """A record under `home/…` that is no claim."""
+
+
+class Homes:
+    """Fold of the claims, in log order."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, int] = {}
+        self.disputed: set[str] = set()  # the newest claim in the log is not the one that counts
+
+    def of(self, asset: str) -> int | None:
+        return self._of.get(asset)
+
+    def apply(self, name: str, value: bytes | None) -> bool:
+        """Fold one claim; whether an asset's home changed. Raises HomeInvalid: the record is no claim."""
+        if value is None:
+            self.disputed.discard(name.removeprefix(PREFIX))
+            return self._of.pop(name.removeprefix(PREFIX), None) is not None
+        try:
+            claim = AssetHome.model_validate_json(value)
+        except ValidationError as error:
+            raise HomeInvalid(f"{name!r}: {error.errors()[0]['msg']}; not used") from error
+        if PREFIX + claim.asset != name:
+            raise HomeInvalid(f"home of {claim.asset!r} stands under the key {name!r}; not used")
+        home = self._of.setdefault(claim.asset, claim.partition)
+        if home != claim.partition:
+            self.disputed.add(claim.asset)
+            return False
+        if claim.asset in self.disputed:
+            self.disputed.discard(claim.asset)
+            return False
+        return True
+
+    @staticmethod
+    def claim(asset: str, partition: int) -> tuple[bytes, bytes]:
+        """Key and value of a claim."""
+        return f"{PREFIX}{asset}".encode(), AssetHome(asset=asset, partition=partition).to_bytes()

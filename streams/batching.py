@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -20,7 +20,10 @@ from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.refusals import Refused, listed
 from twin.arena import Arena
+from twin.intake import Intake
 from twin.reading import ReadingBatchBuilder
+
+_NO_WORDS: dict[str, float] = {}
 
 
 @dataclass(slots=True)
@@ -31,6 +34,14 @@ class Place:
     row: int
     partition: int
     channels: dict[str, int]
+    codes: Mapping[str, Mapping[str, float]]  # words of enumerations, by channel
+    faults: Mapping[str, str]  # channels that take no readings, and why
+
+    @staticmethod
+    def of(arena: Arena, row: int, partition: int, intake: Intake) -> Place:
+        names = {name: index for index, name in enumerate(arena.type.channel_names) if name not in intake.faults}
+        codes = {channel.name: dict(channel.codes) for channel in arena.type.channels if channel.codes}
+        return Place(arena, row, partition, names, codes, intake.faults)
 
 
 class Tally(Protocol):
@@ -49,19 +60,19 @@ def add_table(
     """Loops over assets, types and channels; never over readings."""
     places = [places_of[asset] for asset in table.assets]
     row = np.array([place.row for place in places], np.int64)
-    of_type: dict[str, list[int]] = {}
+    of_type: dict[tuple[str, tuple[str, ...]], list[int]] = {}  # by type, and channels that take no readings
     strays: dict[int, list[str]] = {}
     for position, place in enumerate(places):
         home = home_of(homes, table.assets[position], place, record.partition)
         if home == record.partition:
-            of_type.setdefault(place.arena.type.id, []).append(position)
+            of_type.setdefault((place.arena.type.id, tuple(place.faults)), []).append(position)
         else:
             strays.setdefault(home, []).append(table.assets[position])
     for partition, assets in strays.items():
         out.refused.append(elsewhere(record, assets, partition))
         out.counts["other-partition"] += len(assets)
     record_time_ns = record.timestamp * 1_000_000
-    for type_id, positions in of_type.items():
+    for (type_id, _), positions in of_type.items():
         known = places[positions[0]].channels
         builder = builders.setdefault(type_id, ReadingBatchBuilder())
         if len(positions) == len(places):
@@ -76,6 +87,9 @@ def add_table(
         for name, index in known.items():
             if name in channels:
                 builder.add_column(rows, index, time_ns, channels[name], record.offset, record_time_ns)
+        if unknown and places[positions[0]].faults:
+            named = listed([table.assets[one] for one in positions])
+            unknown = _faulty(record, named, places[positions[0]].faults, unknown, out)
         if unknown:
             found = f"{listed([table.assets[one] for one in positions])} have no channel {listed(sorted(unknown))}"
             out.refused.append(
@@ -98,7 +112,7 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
             if index is None:
                 unknown.append(name)
             elif cell is not None:
-                value = number(cell)
+                value = number(cell) if not isinstance(cell, str) else place.codes.get(name, _NO_WORDS).get(cell)
                 if value is None:
                     not_numbers.append(name)
                 else:
@@ -111,11 +125,13 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
             if index is None:
                 unknown.append(name)
                 continue
-            numbers, bad = column_values(column)
+            numbers, bad = column_values(_coded(column, place.codes[name]) if name in place.codes else column)
             if bad:
                 not_numbers.append(name)
                 out.counts["not-a-number"] += bad
             builder.add_column(place.row, index, telemetry.time_ns, numbers, record.offset, record.timestamp * 1_000_000)
+    if unknown and place.faults:
+        unknown = _faulty(record, repr(telemetry.asset), place.faults, unknown, out)
     if unknown:
         known = ", ".join(place.channels)
         out.refused.append(
@@ -150,6 +166,21 @@ def elsewhere(record: LogRecord, assets: list[str], home: int) -> Refused:
         f"{what} came on partition {record.partition}, {'its twin lives' if len(assets) == 1 else 'their twins live'} on {home}; "
         "key records by asset id, and records of many assets so that an asset always comes on one partition; kept in dead-letter",
     )
+
+
+def _coded(column: Any, words: Mapping[str, float]) -> Any:
+    """Words of an enumeration as their numbers; other words stay, and are refused."""
+    if isinstance(column, np.ndarray):
+        return column
+    return [words.get(cell, cell) if isinstance(cell, str) else cell for cell in column]
+
+
+def _faulty(record: LogRecord, named: str, faults: Mapping[str, str], unknown: list[str], out: Tally) -> list[str]:
+    """Refuse what comes for channels whose unit can't be converted; which of `unknown` are really not known."""
+    found = [faults[name] for name in sorted(unknown) if name in faults]
+    if found:
+        out.refused.append(Refused(record, "unit", f"{named}: {'; '.join(found)}; the rest of the record was used"))
+    return [name for name in unknown if name not in faults]
 
 
 def shortened(cell: object) -> str:

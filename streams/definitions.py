@@ -22,6 +22,7 @@ from streams.homes import HomeInvalid, Homes
 from streams.topics import Topics
 from twin.errors import TypeInvalid
 from twin.fleet import Fleet, TwinDeclaration
+from twin.intake import compile_intake
 from twin.type_references import dependents
 from twin.type_sets import compile_among
 from twin.types import TwinType
@@ -114,6 +115,10 @@ class Definitions:
             raise TypeInvalid(f"twin {declaration.asset!r} stands under the key {name!r}; not used")
         if self.fleet.get(declaration.asset) == declaration:
             return False
+        kind = self.types.get(declaration.type)
+        faults = compile_intake(kind, declaration.units).faults if kind is not None else {}
+        if faults:
+            raise TypeInvalid(f"twin {declaration.asset!r}: {'; '.join(faults.values())}; the declaration is not used")
         self.fleet.declare(declaration)
         self.faults.pop(name, None)
         return True

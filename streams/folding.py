@@ -23,6 +23,7 @@ from streams.placing import Placing, Unplaceable
 from streams.refusals import Refused, one_a_record, untimely
 from twin.arena import Arena, ClosedSteps
 from twin.errors import ReadingRefused
+from twin.intake import IntakeTable, compile_intake
 from twin.reading import ReadingBatchBuilder
 from twin.types import TwinType
 
@@ -50,6 +51,7 @@ class Folder:
         self.arenas: dict[str, Arena] = {}
         self._window = window
         self._places: dict[str, Place] = {}
+        self._intakes: dict[str, IntakeTable] = {}  # by type
         self._claims = claims
         self._claimed: set[str] = set()  # assets whose claim is under way
         self._repeated: set[str] = set()  # assets whose disputed claim is under way again
@@ -67,8 +69,10 @@ class Folder:
         """Row of a twin in its type's arena, made when it is new."""
         arena = self.arena(kind)
         row = arena.row(asset, partition)
-        names = {name: index for index, name in enumerate(arena.type.channel_names)}
-        self._places[asset] = Place(arena, row, partition, names)
+        declared = self.definitions.fleet.get(asset)
+        intake = compile_intake(arena.type, declared.units if declared is not None else {})
+        self._intakes.setdefault(arena.type.id, IntakeTable(len(arena.type.channels))).put(row, intake)
+        self._places[asset] = Place.of(arena, row, partition, intake)
         return row
 
     def drop(self, partition: int) -> None:
@@ -106,7 +110,7 @@ class Folder:
         self._repeat_disputed(out)
         for type_id, builder in builders.items():
             arena = self.arenas[type_id]
-            batch = builder.build()
+            batch = self._intakes[type_id].converted(builder.build())
             result = arena.fold(batch)
             out.closed += joined(result.closed)
             for name in ("accepted", "duplicate", "late", "ahead"):

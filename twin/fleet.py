@@ -29,6 +29,9 @@ class TwinDeclaration(BaseModel):
     type: str = Field(description="DTMI of the twin type")
     name: str | None = Field(default=None, description="name for people")
     relationships: tuple[Relationship, ...] = ()
+    units: dict[str, str] = Field(
+        default_factory=dict, description="channel → unit in which its readings come, where that is not the type's"
+    )
     properties: dict[str, str | float | bool] = Field(
         default_factory=dict, description="static data; `x`, `y` place it on the map"
     )

@@ -1,6 +1,7 @@
 """The `definitions` topic as a view: which twin types exist, which assets, how they relate.
 
-In:   records under `type/<dtmi>` (DTDL interface), `twin/<asset>` (TwinDeclaration) and `home/<asset>` (AssetHome).
+In:   records under `type/<dtmi>` (DTDL interface), `twin/<asset>` (TwinDeclaration), `property/<asset>/<time>` (PropertyChange)
+      and `home/<asset>` (AssetHome).
 Out:  `Definitions`: compiled types, the fleet, and on which partition each asset lives.
       A record that can't be used is logged and counted, never raised.
 """
@@ -18,10 +19,10 @@ from pydantic import ValidationError
 
 from streams import clients
 from streams.homes import PREFIX as HOME
-from streams.homes import HomeInvalid, Homes
+from streams.homes import Homes
 from streams.topics import Topics
-from twin.errors import TypeInvalid
-from twin.fleet import Fleet, TwinDeclaration
+from twin.errors import LivetwinError, TypeInvalid
+from twin.fleet import Fleet, PropertyChange, TwinDeclaration
 from twin.intake import compile_intake
 from twin.type_references import dependents
 from twin.type_sets import compile_among
@@ -63,11 +64,14 @@ class Definitions:
                 changed = self.homes.apply(name, value)
             elif name.startswith("type/"):
                 changed = self._declare_type(name, orjson.loads(value or b""))
+            elif name.startswith("property/"):
+                changed = self._change_property(name, PropertyChange.model_validate_json(value or b""))
             elif name.startswith("twin/"):
                 changed = self._declare_twin(name, TwinDeclaration.model_validate_json(value or b""))
             else:
-                raise TypeInvalid(f"key {name!r} is not understood, expected type/<dtmi>, twin/<asset> or home/<asset>; not used")
-        except (orjson.JSONDecodeError, ValidationError, TypeInvalid, HomeInvalid) as error:
+                expected = "type/<dtmi>, twin/<asset>, property/<asset>/<time> or home/<asset>"
+                raise TypeInvalid(f"key {name!r} is not understood, expected {expected}; not used")
+        except (orjson.JSONDecodeError, ValidationError, LivetwinError) as error:
             self.unusable[type(error).__name__] += 1
             self._fault(name, str(error))
             return False
@@ -122,6 +126,13 @@ class Definitions:
         self.fleet.declare(declaration)
         self.faults.pop(name, None)
         return True
+
+    def _change_property(self, name: str, change: PropertyChange) -> bool:
+        if f"property/{change.asset}/{change.time}" != name:
+            raise TypeInvalid(
+                f"a change of {change.asset!r} stands under the key {name!r}, expected property/<asset>/<time>; not used"
+            )
+        return self.fleet.change(change)
 
     def _fault(self, name: str, message: str) -> None:
         if len(self.faults) < MOST_FAULTS or name in self.faults:

@@ -33,10 +33,16 @@ class TwinAnswer(BaseModel):
     offset: int | None
 
 
+class PropertyChangeAnswer(BaseModel):
+    time: str = Field(description="event time from which it holds")
+    properties: dict[str, str | float | bool]
+
+
 class TwinDetail(TwinAnswer):
     units: dict[str, str]
-    properties: dict[str, str | float | bool]
-    relationships: list[dict[str, str]] = Field(description="edges that leave this twin: name, target")
+    properties: dict[str, str | float | bool] = Field(description="static data as it is now")
+    property_changes: list[PropertyChangeAnswer] = Field(description="how it came to be so, oldest first")
+    relationships: list[dict[str, Any]] = Field(description="edges that leave this twin: name, target, properties")
     neighbours: list[str]
     alerts: list[str] = Field(description="ids of its active alerts")
 

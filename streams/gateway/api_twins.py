@@ -134,7 +134,10 @@ def detail(gateway: Gateway, asset: str) -> dict[str, Any]:
     return {
         **answer,
         "units": views.units(answer["type"]),
-        "properties": declared.properties if declared is not None else {},
+        "properties": views.definitions.fleet.properties(asset),
+        "property_changes": [
+            {"time": rfc3339(at_ns), "properties": changed} for at_ns, changed in views.definitions.fleet.changes(asset)
+        ],
         "relationships": [edge.model_dump() for edge in declared.relationships] if declared is not None else [],
         "neighbours": sorted(views.definitions.fleet.neighbours(asset)),
         "alerts": [alert.id for alert in views.alerts.of(asset) if alert.state == "active"],

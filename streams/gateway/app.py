@@ -23,7 +23,20 @@ from fastapi import FastAPI, Request
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import compile_path
 
-from streams.gateway import api_alerts, api_demo, api_ingest, api_models, api_system, api_twins, metrics, page, problem, sse
+from streams.gateway import (
+    api_alerts,
+    api_demo,
+    api_fleet,
+    api_ingest,
+    api_models,
+    api_system,
+    api_twins,
+    api_types,
+    metrics,
+    page,
+    problem,
+    sse,
+)
 from streams.gateway.body_limit import BodyLimit
 from streams.gateway.gateway import Gateway, assemble
 from streams.gateway.problem import ApiError, Problem
@@ -115,7 +128,9 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
     problem.install(app)
     registry = metrics.registry(gateway)
     for router in (
+        api_types.router(gateway),  # before the twins: below one of them stand its description and its values
         api_twins.router(gateway),
+        api_fleet.router(gateway),
         api_alerts.router(gateway),
         api_models.router(gateway),
         api_ingest.router(gateway),

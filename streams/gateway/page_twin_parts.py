@@ -96,8 +96,11 @@ def about(views: LiveViews, asset: str, state: TwinState | None) -> str:
     declared = views.definitions.fleet.get(asset)
     dtmi = declared.type if declared is not None else state.type if state is not None else ""
     rows: list[tuple[str, Content]] = [("Id", Html(code(asset))), ("Type", Html(f"{esc(views.type_name(dtmi))}<br>{code(dtmi)}"))]
-    if declared is not None:
-        rows += [(name, number(value) if isinstance(value, float) else str(value)) for name, value in declared.properties.items()]
+    fleet = views.definitions.fleet
+    since = {name: at_ns for at_ns, changed in fleet.changes(asset) for name in changed}
+    for name, value in fleet.properties(asset).items():
+        shown = number(value) if isinstance(value, float) else str(value)
+        rows.append((name, f"{shown} since {clock(since[name], seconds=False)}" if name in since else shown))
     near = sorted(views.definitions.fleet.neighbours(asset))
     links = ", ".join(link(twin_href(one), views.display_name(one)) for one in near[:_NEIGHBOURS])
     more = f" and {len(near) - _NEIGHBOURS} more" if len(near) > _NEIGHBOURS else ""

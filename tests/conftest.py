@@ -15,6 +15,7 @@ import pytest
 
 from deploy.kafka import EmbeddedKafka
 from deploy.kafka_errors import KafkaUnavailable
+from tests.influxdb_server import ORG, TOKEN, InfluxDbAddress, InfluxDbServer
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
@@ -67,3 +68,41 @@ def _start(open_until_the_end: ExitStack, home: Path) -> str:
 def topic_prefix() -> str:
     """A prefix of topic names and groups that no other test uses."""
     return f"t{uuid.uuid4().hex[:12]}."
+
+
+@pytest.fixture(scope="session")
+def influxdb_binary() -> Path:
+    """A real `influxd`, built once a machine by `deploy/influxd_build.sh`; without it the test is skipped, in CI it fails."""
+    script = Path(__file__).parents[1] / "deploy" / "influxd_build.sh"
+    in_ci = os.environ.get("CI") == "true"
+    built = subprocess.run([str(script), *([] if in_ci else ["--cached"])], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if built.returncode != 0:
+        reason = built.stderr.strip().splitlines()[-1]
+        if in_ci:
+            pytest.fail(f"no influxd: {reason}")
+        pytest.skip(f"no influxd: {reason}; `deploy/influxd_build.sh` builds one")
+    return Path(built.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def influxdb(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDbAddress]:
+    """A real InfluxDB 2, one for the whole run, its organisation and a token that may do everything in it.
+
+    From LIVETWIN_TEST_INFLUXDB (URL) with LIVETWIN_TEST_INFLUXDB_TOKEN and _ORG, else a built `influxd`, else Docker.
+    """
+    url = os.environ.get("LIVETWIN_TEST_INFLUXDB")
+    if url:
+        org = os.environ.get("LIVETWIN_TEST_INFLUXDB_ORG", ORG)
+        yield InfluxDbAddress(url, os.environ.get("LIVETWIN_TEST_INFLUXDB_TOKEN", TOKEN), org)
+        return
+    if _docker_answers():
+        from testcontainers.influxdb2 import InfluxDb2Container
+
+        with InfluxDb2Container("influxdb:2.7.12", org_name=ORG, init_mode="setup", admin_token=TOKEN, bucket="tests") as container:
+            yield InfluxDbAddress(container.get_url(), TOKEN, ORG)
+        return
+    server = InfluxDbServer(request.getfixturevalue("influxdb_binary"), tmp_path_factory.mktemp("influxdb"))
+    try:
+        yield server.onboarded()
+    finally:
+        server.stop()

@@ -22,6 +22,7 @@ from streams.records import Alert, Serving
 from streams.stores import duckdb_limits, duckdb_reads, duckdb_writes
 from streams.stores.duckdb_catalog import Catalog, TypeTable, create_or_check
 from streams.stores.fencing import EpochFence, Fence
+from streams.stores.newest import one_an_asset
 from streams.stores.port import RiskSeries, StoreUnavailable, TwinHistory, TwinSnapshot
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class DuckDbStore:
         with self._guard:
             self._ready()
             found = [table.newest.snapshot(row) for table in self._catalog.types.values() for row in table.newest.rows(wanted)]
-        return _one_an_asset(found)
+        return one_an_asset(found)
 
     def at(self, time_ns: int, assets: Sequence[str] | None = None) -> list[TwinSnapshot]:
         wanted = None if assets is None else list(dict.fromkeys(assets))
@@ -150,7 +151,7 @@ class DuckDbStore:
             for table, rows, known in asked:
                 found += [snapshot for _, snapshot in duckdb_reads.steps_at(cursor, table, rows, time_ns, known=known)]
             cursor.commit()
-        return _one_an_asset(found)
+        return one_an_asset(found)
 
     def history(self, asset: str, *, channels: Sequence[str] | None, from_ns: int, to_ns: int, points: int) -> TwinHistory:
         if points < 1:
@@ -284,14 +285,6 @@ class DuckDbStore:
             if self._database is not None:
                 self._database.close()
                 self._database = None
-
-
-def _one_an_asset(found: list[TwinSnapshot]) -> list[TwinSnapshot]:
-    """By asset id; of an asset known under two types, the newer step."""
-    newest: dict[str, TwinSnapshot] = {}
-    for snapshot in sorted(found, key=lambda snapshot: snapshot.time_ns):
-        newest[snapshot.asset] = snapshot
-    return [newest[asset] for asset in sorted(newest)]
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

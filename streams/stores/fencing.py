@@ -49,6 +49,15 @@ class EpochFence:
         self._seen[key] = Fence(block.log, block.partition, block.epoch, block.written_ms)
         return True
 
+    def learn(self, fences: list[Fence]) -> None:
+        """What other writers of the store have kept meanwhile; what was seen here stays where it is newer."""
+        for fence in fences:
+            key = (fence.log, fence.partition)
+            for known in (self._kept, self._seen):
+                here = known.get(key)
+                if here is None or (here.written_ms, here.epoch) < (fence.written_ms, fence.epoch):
+                    known[key] = fence
+
     def changed(self) -> list[Fence]:
         """Fences that differ from what is kept: at once by epoch, every ten minutes by time."""
         return [fence for key, fence in self._seen.items() if _worth_keeping(self._kept.get(key), fence)]

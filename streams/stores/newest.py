@@ -120,3 +120,11 @@ class Newest:
             risk=float(self.risk[row]),
             version=str(self.version[row]),
         )
+
+
+def one_an_asset(found: list[TwinSnapshot]) -> list[TwinSnapshot]:
+    """By asset id; of an asset known under two types, the newer step."""
+    newest: dict[str, TwinSnapshot] = {}
+    for snapshot in sorted(found, key=lambda snapshot: snapshot.time_ns):
+        newest[snapshot.asset] = snapshot
+    return [newest[asset] for asset in sorted(newest)]

@@ -16,9 +16,16 @@ from twin.errors import LivetwinError
 
 
 class StoreUnavailable(LivetwinError):
-    """The store can't take or give now (away, disk full); waiting and trying again can help."""
+    """The store can't take or give now (away, busy, disk full); waiting and trying again can help.
+
+    `retry_after_s`: how long the store itself asks to be left alone, if it said so.
+    """
 
     retriable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StoreRefused(LivetwinError):

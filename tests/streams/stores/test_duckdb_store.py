@@ -1,4 +1,4 @@
-"""DuckDbStore keeps the contract of every store, and what is its own: one owner, whole snapshots, the file's size, full disks."""
+"""What is DuckDbStore's own (the contract of every store is tried in tests/contracts): one owner, whole snapshots, the file's size, full disks."""
 
 from __future__ import annotations
 
@@ -17,35 +17,8 @@ from streams.stores import open_store
 from streams.stores.duckdb import DuckDbStore
 from streams.stores.port import StoreRefused, StoreUnavailable
 
-from .backend import Backend, everything
+from .backend import everything
 from .blocks import PUMP, SECOND_NS, TANK, block, plain_block
-from .contract import StoreContract
-
-
-class DuckDbBackend:
-    def __init__(self, folder: Path, **settings: int) -> None:
-        self._settings = settings
-        self._paths = (folder / f"{number}.duckdb" for number in itertools.count())
-
-    def address(self) -> str:
-        return f"duckdb:{next(self._paths)}"
-
-    def open(self, address: str) -> DuckDbStore:
-        return DuckDbStore(Path(address.removeprefix("duckdb:")), **self._settings)
-
-
-class TestDuckDbStore(StoreContract):
-    @pytest.fixture
-    def backend(self, tmp_path: Path) -> Backend:
-        return DuckDbBackend(tmp_path)
-
-
-class TestDuckDbStoreThatClustersAllTheTime(StoreContract):
-    """Most steps lie in the cold tables, some in the hot ones."""
-
-    @pytest.fixture
-    def backend(self, tmp_path: Path) -> Backend:
-        return DuckDbBackend(tmp_path, cluster_bytes=600)
 
 
 def test_an_address_without_a_path_means_a_file_under_the_data_folder(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""A real `influxd` as a process of a test's own: on a free port of 127.0.0.1, with its data in a folder, ended and started at will."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.ports import HOST, free_port
+from streams.stores.influxdb_server import InfluxDb
+from streams.stores.influxdb_setup import onboard
+
+TOKEN = "livetwin-test-token"
+ORG = "livetwin"
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxDbAddress:
+    """Where a server is, and what a test may use it with."""
+
+    url: str
+    token: str
+    org: str
+
+
+class InfluxDbServer:
+    """Starts when it is made. `url` stays the same over stop and start."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self._binary, self._folder = binary, folder
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def onboarded(self) -> InfluxDbAddress:
+        """With a first user, organisation and token."""
+        server = InfluxDb(self.url, token=TOKEN, org=ORG)
+        onboard(server, token=TOKEN, bucket="tests")
+        server.close()
+        return InfluxDbAddress(self.url, TOKEN, ORG)
+
+    def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            str(self._binary),
+            f"--bolt-path={self._folder / 'influxd.bolt'}",
+            f"--sqlite-path={self._folder / 'influxd.sqlite'}",
+            f"--engine-path={self._folder / 'engine'}",
+            f"--http-bind-address={HOST}:{self.port}",
+            "--reporting-disabled",
+            "--log-level=warn",
+        ]
+        with (self._folder / "influxd.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise RuntimeError(f"influxd did not answer on {self.url}: {(self._folder / 'influxd.log').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None

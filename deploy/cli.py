@@ -28,6 +28,8 @@ app = typer.Typer(
 demo = typer.Typer(help="The demo plant.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 app.add_typer(types, name="type")
+store_commands = typer.Typer(help="Where history is kept.", no_args_is_help=True)
+app.add_typer(store_commands, name="store")
 
 
 def main() -> None:
@@ -182,6 +184,17 @@ def topics() -> None:
         typer.echo(str(mismatch))
     if not mismatches:
         typer.echo(f"{bootstrap}: every topic of {settings.topic_prefix}* is as it should be")
+
+
+@store_commands.command()
+def setup() -> None:
+    """Create what the store lacks: an InfluxDB's buckets and their names in InfluxQL; on a new server also user and token."""
+    from deploy.settings import StoreSettings, read
+    from deploy.stores import set_up
+
+    for created in set_up():
+        typer.echo(f"created: {created}")
+    typer.echo(f"{read(StoreSettings).store}: ready")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from deploy.kafka_probe import answers
 from deploy.ports import why_taken
 from deploy.roles import bootstrap_of, home_of
 from deploy.settings import GatewaySettings, HomeSettings, KafkaSettings, StoreSettings, read, refuse_unknown_variables
+from deploy.stores import is_embedded_store, open_configured
 from deploy.topics import missing_topics
 from streams.topics import Topics
 from twin.errors import LivetwinError
@@ -116,6 +117,16 @@ def _torch() -> Finding:
 def _store() -> Finding:
     settings = read(StoreSettings)
     kind, _, rest = settings.store.partition(":")
+    if not is_embedded_store(settings.store):
+        try:
+            store = open_configured()
+            try:
+                size_mib = store.size_bytes() / 2**20
+            finally:
+                store.close()
+        except LivetwinError as error:
+            return Finding("fault", "store", str(error))
+        return Finding("ok", "store", f"{kind} at {rest}: {size_mib:.1f} MiB")
     where = rest or str(Path(home_of(read(HomeSettings))) / "store.duckdb")
     return Finding("ok", "store", f"{kind} at {where}")
 

@@ -29,6 +29,7 @@ from deploy.settings import (
     TrainerSettings,
     read,
 )
+from deploy.stores import is_embedded_store, open_configured
 from streams.topics import Topics
 from twin.errors import LivetwinError
 
@@ -76,11 +77,6 @@ def bootstrap_of(settings: KafkaSettings) -> str:
 
 def home_of(settings: HomeSettings) -> Path:
     return settings.home.expanduser().absolute()
-
-
-def is_embedded_store(address: str) -> bool:
-    """DuckDB lets one process own its file: the historian then runs within the gateway."""
-    return address.startswith("duckdb:")
 
 
 async def await_broker(bootstrap: str, stop: asyncio.Event) -> bool:
@@ -178,7 +174,7 @@ async def gateway(stop: asyncio.Event) -> None:
     run = entry("streams.gateway.app", "run_gateway")
     settings, store_settings, home = read(GatewaySettings), read(StoreSettings), home_of(read(HomeSettings))
     async with AsyncExitStack() as opened:
-        store = await asyncio.to_thread(entry("streams.stores", "open_store"), store_settings.store, home=home)
+        store = await asyncio.to_thread(open_configured)
         opened.push_async_callback(asyncio.to_thread, store.close)
         await run(
             **_kafka(),
@@ -194,10 +190,9 @@ async def gateway(stop: asyncio.Event) -> None:
 
 async def historian(stop: asyncio.Event) -> None:
     run = entry("streams.historian", "run_historian")
-    settings, home = read(StoreSettings), home_of(read(HomeSettings))
-    max_age_ns, max_bytes = _limits(settings)
+    max_age_ns, max_bytes = _limits(read(StoreSettings))
     async with AsyncExitStack() as opened:
-        store = await asyncio.to_thread(entry("streams.stores", "open_store"), settings.store, home=home)
+        store = await asyncio.to_thread(open_configured)
         opened.push_async_callback(asyncio.to_thread, store.close)
         await run(**_kafka(), store=store, group=_group("historian"), max_age_ns=max_age_ns, max_bytes=max_bytes, stop=stop)
 

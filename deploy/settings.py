@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twin.errors import LivetwinError
@@ -51,7 +51,22 @@ class StoreSettings(_Settings):
 
     store: str = Field(default="duckdb:", description="`duckdb:PATH` (empty path: under the data folder) or `influxdb:URL`")
     store_max_age_days: float = Field(default=400.0, gt=0, description="event time kept")
-    store_max_mib: int = Field(default=4096, ge=16, description="size at which the oldest history is dropped, MiB")
+    store_max_mib: int = Field(default=4096, ge=16, description="size at which the oldest history is dropped, MiB; DuckDB only")
+
+
+class InfluxDbSettings(_Settings):
+    """How an InfluxDB 2 lets livetwin in, where it is the store."""
+
+    influxdb_token: SecretStr | None = Field(default=None, description="API token")
+    influxdb_token_file: Path | None = Field(
+        default=None, description="file that holds the API token, where the other is not set"
+    )
+    influxdb_org: str = Field(default="livetwin", min_length=1, description="organisation")
+    influxdb_bucket: str = Field(
+        default="livetwin",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$",
+        description="bucket of the steps; `_hourly` and `_records` stand beside it, and it names the database in InfluxQL",
+    )
 
 
 class GatewaySettings(_Settings):
@@ -98,6 +113,7 @@ GROUPS: tuple[type[_Settings], ...] = (
     HomeSettings,
     KafkaSettings,
     StoreSettings,
+    InfluxDbSettings,
     GatewaySettings,
     ProcessorSettings,
     TrainerSettings,

@@ -14,17 +14,19 @@ from deploy.lock import LockFile, LockHeld
 from deploy.logs import set_up_logs
 from deploy.ports import why_taken
 from deploy.role_plan import plan_roles
-from deploy.roles import bootstrap_of, home_of, is_embedded_store
+from deploy.roles import bootstrap_of, home_of
 from deploy.settings import (
     DemoSettings,
     GatewaySettings,
     HomeSettings,
+    InfluxDbSettings,
     KafkaSettings,
     ProcessorSettings,
     StoreSettings,
     TrainerSettings,
     read,
 )
+from deploy.stores import influxdb_access, is_embedded_store
 from deploy.supervise import System
 from streams.topics import Topics
 from twin.errors import LivetwinError
@@ -50,6 +52,8 @@ def run_up(*, processors: int) -> int:
     gateway, demo = read(GatewaySettings), read(DemoSettings)
     for group in (ProcessorSettings, TrainerSettings):  # a bad value is told here, not by a role that can't start
         read(group)
+    if not is_embedded_store(store.store):
+        influxdb_access(read(InfluxDbSettings))
     home = home_of(home_settings)
     console = Console(highlight=False)
 

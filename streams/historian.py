@@ -24,7 +24,7 @@ from streams import clients, dead_letter
 from streams.historian_records import Batch, Item, RecordRefused
 from streams.history import HistoryBlock
 from streams.records import Alert, Serving
-from streams.stores.port import StoreUnavailable, TwinStore
+from streams.stores.port import StoreError, StoreUnavailable, TwinStore
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,8 @@ class Historian:
                 self.stats.writes_failed += 1
                 self.stats.waiting_for = f"store: {error}"
                 log.warning("historian-waits-for-store error=%s retry_s=%.1f", error, retry_s)
-                await self._wait_paused(consumer, batch, stop, retry_s * random.uniform(0.5, 1.0))
+                wait_s = max(retry_s * random.uniform(0.5, 1.0), error.retry_after_s or 0.0)
+                await self._wait_paused(consumer, batch, stop, wait_s)
                 if stop.is_set():
                     return False
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
@@ -162,8 +163,8 @@ class Historian:
         try:
             self._write_items([item for _, item in batch.items])
             return
-        except StoreUnavailable:
-            raise
+        except StoreError:
+            raise  # of the store, not of a record: a refused one (StoreRefused) ends the role, nothing is committed
         except Exception:
             log.exception("historian-writes-one-by-one records=%d", len(batch.items))
         good: list[tuple[ConsumerRecord, Item]] = []
@@ -171,7 +172,7 @@ class Historian:
             try:
                 self._write_items([item])
                 good.append((record, item))
-            except StoreUnavailable:
+            except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, the next record must not wait for it
                 where = f"{record.topic} partition {record.partition} offset {record.offset}"

@@ -1,10 +1,9 @@
-"""A real `influxd` as a process of a test's own: on a free port of 127.0.0.1, with its data in a folder, ended and started at will."""
+"""A real `influxd` as a process of a test's own: a free port of 127.0.0.1, its data in a folder, ended and started at will."""
 
 from __future__ import annotations
 
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from streams.stores.influxdb_setup import onboard
 
 TOKEN = "livetwin-test-token"
 ORG = "livetwin"
+INFLUXDB_IMAGE = "influxdb:2.7.12"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,27 @@ class InfluxDbAddress:
     url: str
     token: str
     org: str
+
+
+def onboarded(url: str) -> InfluxDbAddress:
+    """A new server with a first user, organisation and token, once it answers."""
+    until = time.monotonic() + 60
+    while not answers(url):
+        if time.monotonic() > until:
+            raise TimeoutError(f"{url}: no InfluxDB answered within 60 s")
+        time.sleep(0.05)
+    server = InfluxDb(url, token=TOKEN, org=ORG)
+    onboard(server, token=TOKEN, bucket="tests")
+    server.close()
+    return InfluxDbAddress(url, TOKEN, ORG)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 class InfluxDbServer:
@@ -37,11 +58,7 @@ class InfluxDbServer:
         self.start()
 
     def onboarded(self) -> InfluxDbAddress:
-        """With a first user, organisation and token."""
-        server = InfluxDb(self.url, token=TOKEN, org=ORG)
-        onboard(server, token=TOKEN, bucket="tests")
-        server.close()
-        return InfluxDbAddress(self.url, TOKEN, ORG)
+        return onboarded(self.url)
 
     def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -57,18 +74,11 @@ class InfluxDbServer:
         with (self._folder / "influxd.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until = time.monotonic() + 60
-        while not self._answers():
+        while not answers(self.url):
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
                 raise RuntimeError(f"influxd did not answer on {self.url}: {(self._folder / 'influxd.log').read_text()[-2000:]}")
             time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
 
     def stop(self) -> None:
         if self._process is not None:

@@ -15,7 +15,7 @@ from streams.gateway import asyncapi
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, responses
 from streams.gateway.times import NS_PER_MS, rfc3339
-from streams.stores.port import StoreUnavailable
+from streams.stores.port import StoreError
 
 
 class Up(BaseModel):
@@ -68,7 +68,7 @@ async def overview(gateway: Gateway) -> dict[str, Any]:
     views, status, historian = gateway.views, gateway.follower.status, gateway.historian
     try:
         size: int | None = await asyncio.to_thread(gateway.store.size_bytes)
-    except StoreUnavailable:
+    except StoreError:
         size = None
     return {
         "broker": {"address": gateway.bootstrap, "reachable": status.reachable, "problem": status.problem},

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.gateway.gateway import Gateway
-from streams.stores.port import StoreUnavailable
+from streams.stores.port import StoreError
 
 
 class _Views(Collector):
@@ -82,7 +82,7 @@ class _Views(Collector):
             yield CounterMetricFamily("livetwin_historian_rows_written", "Rows written to the store", historian.rows_written)
         try:
             yield GaugeMetricFamily("livetwin_store_size_bytes", "Size of the store", self._gateway.store.size_bytes())
-        except StoreUnavailable:
+        except StoreError:
             return
 
 

@@ -14,7 +14,7 @@ from streams.gateway.page_html import code, empty, esc, note
 from streams.gateway.page_shell import Look, explain, markup, panel, set_content, shell
 from streams.gateway.page_twin_parts import LEGEND, about, last_spreads, summary, twin_alerts, values_now
 from streams.gateway.times import NS_PER_S
-from streams.stores.port import StoreUnavailable, TwinHistory
+from streams.stores.port import StoreError, TwinHistory
 
 _HOUR: Final = 3600 * NS_PER_S
 _PERIODS: Final = {
@@ -150,7 +150,7 @@ class TwinPage:
         async with self._reading:
             try:
                 found = await self._read_store(state.time_ns if state is not None else 0)
-            except StoreUnavailable as error:
+            except StoreError as error:
                 told = note("watch", f"The store can't answer now: {esc(str(error))}. Trying again.")
                 set_content(self._notice, f'<div class="lt-body">{told}</div>')
                 return
@@ -163,7 +163,7 @@ class TwinPage:
             self._draw()
 
     async def _read_store(self, newest_state_ns: int) -> bool:
-        """Whether there is anything to draw. Raises StoreUnavailable."""
+        """Whether there is anything to draw. Raises StoreError."""
         store = self._gateway.store
         span = await asyncio.to_thread(store.span, self._asset)
         newest = max(span[1] if span is not None else 0, newest_state_ns)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from streams.stores.port import StoreUnavailable
+from streams.stores.port import StoreError
 from twin.errors import LivetwinError
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,8 @@ def install(app: FastAPI) -> None:
         headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
         return problem_response(request, error.status, error.detail, errors=error.errors, headers=headers)
 
-    @app.exception_handler(StoreUnavailable)
-    async def _store_away(request: Request, error: StoreUnavailable) -> Response:
+    @app.exception_handler(StoreError)
+    async def _store_away(request: Request, error: StoreError) -> Response:
         return problem_response(request, 503, f"the store can't answer now: {error}", headers={"Retry-After": "5"})
 
     @app.exception_handler(HTTPException)

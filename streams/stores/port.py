@@ -15,7 +15,11 @@ from streams.records import Alert, Serving
 from twin.errors import LivetwinError
 
 
-class StoreUnavailable(LivetwinError):
+class StoreError(LivetwinError):
+    """Nothing was read, or nothing of the call counts as written."""
+
+
+class StoreUnavailable(StoreError):
     """The store can't take or give now (away, busy, disk full); waiting and trying again can help.
 
     `retry_after_s`: how long the store itself asks to be left alone, if it said so.
@@ -28,8 +32,8 @@ class StoreUnavailable(LivetwinError):
         self.retry_after_s = retry_after_s
 
 
-class StoreRefused(LivetwinError):
-    """A store that can't be used as it is: no store of ours, written by a newer livetwin, an unknown kind of address."""
+class StoreRefused(StoreError):
+    """A store that can't be used as it is: no store of ours, no right to it, a newer livetwin's, an unknown kind of address."""
 
 
 @dataclass(frozen=True, slots=True)

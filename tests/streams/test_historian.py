@@ -3,110 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams import clients
 from streams.historian import Historian, HistorianStats, run_historian
-from streams.history import HistoryBlock
 from streams.records import ModelCommand, models_key
-from streams.stores.duckdb import DuckDbStore
-from streams.stores.port import StoreUnavailable
-from streams.topics import Topics
 
+from .historian_rig import LIMITS, Rig, until
 from .stores.backend import everything
 from .stores.blocks import PUMP, SECOND_NS, TANK, alert, block, plain_block, serving
 
 pytestmark = pytest.mark.kafka
-LIMITS = {"max_age_ns": 10**18, "max_bytes": 2**40}
-
-
-class Wavering(DuckDbStore):
-    """A real store that is away, breaks on a twin, or dies after a write, as a test says."""
-
-    away = False
-    breaks_on: str | None = None
-    after_write: Callable[[], None] | None = None
-
-    def write_history(self, blocks: Sequence[HistoryBlock]) -> None:
-        if self.away:
-            raise StoreUnavailable("the test took the store away")
-        if any(self.breaks_on in one.asset for one in blocks if self.breaks_on):
-            raise ArithmeticError(f"can't take {self.breaks_on}")
-        super().write_history(blocks)
-        if self.after_write is not None:
-            self.after_write()
-
-
-class Rig:
-    """Topics of two partitions, a store, and historians on them."""
-
-    def __init__(self, bootstrap: str, topics: Topics, folder: Path) -> None:
-        self.bootstrap = bootstrap
-        self.topics = topics
-        self.store = Wavering(folder / "store.duckdb")
-
-    @contextlib.asynccontextmanager
-    async def historian(self, **more: float) -> AsyncIterator[HistorianStats]:
-        historian = Historian(
-            bootstrap=self.bootstrap, topics=self.topics, store=self.store, group=self.topics.prefix + "h", **LIMITS, **more
-        )
-        stop = asyncio.Event()
-        running = asyncio.create_task(historian.run(stop))
-        try:
-            yield historian.stats
-        finally:
-            stop.set()
-            await asyncio.wait_for(running, 20)
-
-    async def send(self, topic: str, *values: bytes | None, key: bytes = b"0", partition: int = 0) -> None:
-        async with clients.producer(self.bootstrap, client_id="test") as producer:
-            for value in values:
-                await producer.send(topic, value, key=key, partition=partition)
-
-    async def send_steps(self, steps: Sequence[int], *, partition: int = 0, epoch: int = 1) -> None:
-        blocks = [block(PUMP, [f"p{partition}"], [step], seed=step, partition=partition, epoch=epoch) for step in steps]
-        await self.send(self.topics.history, *(one.to_bytes() for one in blocks), partition=partition)
-
-    def steps(self, asset: str) -> list[int]:
-        found = self.store.history(asset, channels=[], from_ns=0, to_ns=2**62, points=10**6)
-        return [time_ns // SECOND_NS for time_ns in found.risk.time_ns]
-
-    async def letters(self) -> list[tuple[bytes, dict[str, str]]]:
-        records = await clients.read_to_end(self.bootstrap, self.topics.dead_letter)
-        return [(record.value, {name: text.decode() for name, text in record.headers}) for record in records]
-
-
-async def until(holds: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end, f"after {within_s} s: {what}"
-        await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-async def rig(kafka: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Rig]:
-    topics = Topics(topic_prefix)
-    needed = {topics.history, topics.alerts, topics.models, topics.dead_letter}
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        specs = [spec for spec in topics.specs(2) if spec.name in needed]
-        await admin.create_topics(
-            [NewTopic(spec.name, spec.partitions or 2, 1, topic_configs=dict(spec.config)) for spec in specs]
-        )
-    finally:
-        await admin.close()
-    rig = Rig(kafka, topics, tmp_path)
-    yield rig
-    rig.store.close()
 
 
 async def test_history_alerts_and_switches_arrive_in_the_store(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""What is DuckDbStore's own (the contract of every store is tried in tests/contracts): one owner, whole snapshots, the file's size, full disks."""
+"""What is DuckDbStore's own (every store's contract is tried in tests/contracts): one owner, whole reads, size, full disks."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ from twin.types import TwinType
 
 log = logging.getLogger(__name__)
 
+MOST_SWITCHES = 500  # kept of a model and partition, newest last
 Announcement = tuple[str, int, bytes, bytes]
 
 
@@ -52,6 +53,7 @@ class _Owned:
     position: int  # next offset to fold
     silent_until: int  # outputs of steps closed below this offset are out already
     epoch: int
+    begin: int  # where the log began when we took over: switches from there on are kept, for who replays it
     mark: int  # offset of the newest checkpoint
     settled_until: int  # up to here an owner before us may have written outputs: no switch before it
     switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
@@ -183,8 +185,8 @@ class Partitions:
         known = owned.switches.get(name, [])
         at = switch.model_copy(update={"offset": max([owned.position, owned.settled_until] + [one.offset for one in known])})
         kept = [one for one in known if one.offset < at.offset]
-        floor = [index for index, one in enumerate(kept) if one.offset <= owned.mark]
-        owned.switches[name] = [*kept[floor[-1] if floor else 0 :], at]
+        floor = sum(one.offset <= owned.begin for one in kept) - 1
+        owned.switches[name] = [*kept[max(floor, 0) :][1 - MOST_SWITCHES :], at]
         record = Serving(name=name, partition=partition, epoch=owned.epoch, switches=owned.switches[name], time_ns=now_ns)
         return self._topics.models, 0, models_key(record), record.to_bytes()
 
@@ -232,18 +234,19 @@ class Partitions:
         new = assigned - set(self._owned)
         for partition, saved in (await read_checkpoints(self._bootstrap, self._topics, new)).items() if new else ():
             self._owned[partition] = owned = _Owned(
-                position=committed[partition] if saved.mark is None else saved.mark,
+                position=max(saved.begin, saved.mark or 0),
                 silent_until=committed[partition],
                 epoch=saved.epoch,
+                begin=saved.begin,
                 mark=saved.mark or 0,
                 settled_until=committed[partition],
             )
-            await self._restore_switches(partition, owned)
-            if owned.switches or saved.mark is not None:
-                owned.settled_until = ends[partition]
             if refused := self._restore(partition, saved):
                 log.warning("partition-folded-again", extra={"partition": partition, "from": saved.begin, "refused": refused})
                 owned.position = owned.mark = saved.begin
+            await self._restore_switches(partition, owned)
+            if owned.switches or saved.mark is not None:
+                owned.settled_until = ends[partition]
         for partition, owned in self._owned.items():
             known = max([owned.epoch, *(serving.epoch for _, serving in self._recorded(partition))])
             # the group's generation starts over when its offsets expire; an epoch must not, or sinks would ignore us
@@ -282,7 +285,7 @@ class Partitions:
                 continue
             scorer = self._scorer(self._folder.arena(kind))
             table = scorer.switches.setdefault(partition, Switches())
-            for switch in serving.switches:
+            for switch in serving.switches[max(sum(one.offset <= owned.position for one in serving.switches) - 1, 0) :]:
                 try:
                     served = await self._champions.shelf.get(uri=switch.uri, sha256=switch.sha256, contract=kind.contract)
                 except VersionRefused as refusal:

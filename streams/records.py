@@ -249,7 +249,7 @@ class Serving(Record):
     """`models`, key `<name>/serving/<partition>/<epoch>`: which version scores which stretch of a partition.
 
     The owner writes it, acknowledged, before its first output by a version; whoever folds that stretch again uses
-    the same version at the same offset. `switches` is complete back to the oldest checkpoint.
+    the same version at the same offset. `switches` reaches back to where the log began, 500 at most.
     """
 
     kind: Literal["serving"] = "serving"

@@ -268,8 +268,7 @@ class Partitions:
         """Put saved twins into their arenas; how many checkpoints could not be used."""
 
         def place(asset: str, kind: TwinType) -> tuple[Arena, TypeScorer, int]:
-            row = self._folder.place(asset, kind, partition)
-            scorer = self._scorer(self._folder.arenas[kind.id])
+            row, scorer = self._folder.place(asset, kind, partition), self._scorer(self._folder.arenas[kind.id])
             scorer.reset(row)
             return scorer.arena, scorer, row
 

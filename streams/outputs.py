@@ -7,7 +7,7 @@ Out:  `twin.history` blocks a partition, `twin.state` of the last step of each t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from twin.quality import word
 TOP_CHANNELS = 5
 
 
-def history(scored: Scored, keep: NDArray[np.bool_], assets: list[str], epochs: dict[int, int]) -> Iterator[HistoryBlock]:
+def history(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], epochs: dict[int, int]) -> Iterator[HistoryBlock]:
     """One block a partition of the steps where `keep`."""
     closed = scored.closed
     for partition in np.unique(scored.partition[keep]).tolist():
@@ -49,7 +49,7 @@ def _version(scored: Scored, index: int) -> str:
     return served.version if served is not None else ""
 
 
-def states(scored: Scored, keep: NDArray[np.bool_], assets: list[str], conditions: Conditions) -> Iterator[TwinState]:
+def states(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], conditions: Conditions) -> Iterator[TwinState]:
     """The state after the last step of each twin, where that step is one of `keep`."""
     closed = scored.closed
     last = np.ones(len(closed), np.bool_)
@@ -86,7 +86,7 @@ def _health(learning: bool, risk: float, active: bool) -> Health:
     return "warning" if risk >= 0.35 else "ok"
 
 
-def signal(scored: Scored, transition: Transition, conditions: Conditions, assets: list[str]) -> Signal:
+def signal(scored: Scored, transition: Transition, conditions: Conditions, assets: Sequence[str]) -> Signal:
     """The signal of one transition, with its evidence."""
     closed, index = scored.closed, transition.index
     served = scored.version_of(index)

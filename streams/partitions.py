@@ -2,28 +2,28 @@
 
 In:   records of owned partitions, loaded versions, checkpoints.
 Out:  `Outputs` of a micro-batch; records to announce switches; checkpoints. No Kafka client here but for reading checkpoints.
+
+A batch may be folded while the one before it is scored: `fold` and `score` share nothing that changes. All else is for moments in
+which neither runs, or, where it says so, in which no batch is scored.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 from aiokafka import ConsumerRecord
 
 from models.port import Served, VersionRefused
-from streams import outputs
 from streams.checkpoint import export_twin, mark_key, mark_value, twin_key
 from streams.definitions import Definitions
 from streams.folding import Folder
+from streams.micro_batch import Author, FoldedBatch, Outputs, Reached
 from streams.models_topic import ModelsView
-from streams.records import EPOCH_HEADER, Serving, Switch, models_key
+from streams.records import Serving, Switch, TwinState, models_key
 from streams.recovery import PartitionCheckpoint, read_checkpoints, restore_twins
-from streams.refusals import Refused
-from streams.scoring import Scored, Switches, TypeScorer
+from streams.scoring import Switches, TypeScorer
 from streams.serving import Champions
 from streams.silence import Silence
 from streams.topics import Topics
@@ -37,16 +37,6 @@ Announcement = tuple[str, int, bytes, bytes]
 
 
 @dataclass(slots=True)
-class Outputs:
-    """What one micro-batch gives: records (topic, partition, key, value, headers), refusals, definitions, counts."""
-
-    records: list[tuple[str, int, bytes | None, bytes, Sequence[tuple[str, bytes]]]] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
 class _Owned:
     """One owned partition."""
 
@@ -56,6 +46,7 @@ class _Owned:
     begin: int  # where the log began when we took over: switches from there on are kept, for who replays it
     mark: int  # offset of the newest checkpoint
     settled_until: int  # up to here an owner before us may have written outputs: no switch before it
+    scored: Reached  # behind `position` while a batch is folded but not scored
     switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
 
 
@@ -93,58 +84,50 @@ class Partitions:
         """Whether records wait whose asset would get its type now, were the definitions known to be complete."""
         return bool(self._folder.placing.tellable())
 
-    def fold_and_score(self, records: list[ConsumerRecord], *, infer: bool = False) -> Outputs:
-        """Fold records in log order; blocks, so callers use a thread. `infer`: see `Folder.fold`."""
-        out = Outputs()
+    def fold(self, records: list[ConsumerRecord], *, infer: bool = False) -> FoldedBatch:
+        """Fold records in log order, for `score`; blocks, so callers use a thread. `infer`: see `Folder.fold`."""
         folded = self._folder.fold(records, infer=infer)
-        out.definitions = folded.definitions
-        out.counts.update(folded.counts)
-        out.refused = [one for one in folded.refused if one.record.offset >= self._owned[one.record.partition].silent_until]
-        out.counts["refused"] += len(out.refused)
-        for closed in folded.closed:
-            scorer = self._scorer(self._folder.arenas[closed.type.id])
-            scored = scorer.score(closed)
-            out.counts["steps"] += len(closed)
-            self._write(scored, scorer, out)
-        for type_id in {closed.type.id for closed in folded.closed}:
-            self._tell_silence(self._silences[type_id], out)
+        kinds = dict.fromkeys(closed.type.id for closed in folded.closed)
+        silent = [state for kind in kinds for state in self._fallen_silent(kind)]
         for record in records:
             self._owned[record.partition].position = record.offset + 1
+        rosters = {kind: self._folder.arenas[kind].roster() for kind in kinds}
+        reached = {partition: Reached(owned.position, self._safe(partition)) for partition, owned in self._owned.items()}
+        return FoldedBatch(folded, rosters, silent, reached)
+
+    def score(self, batch: FoldedBatch) -> Outputs:
+        """Score a folded batch, in the order of folding; blocks as `fold` does."""
+        folded = batch.folded
+        by = {partition: Author(owned.epoch, owned.silent_until) for partition, owned in self._owned.items()}
+        refused = [one for one in folded.refused if one.record.offset >= by[one.record.partition].silent_until]
+        out = Outputs(refused=refused, definitions=folded.definitions, counts=folded.counts.copy(), reached=batch.reached)
+        out.counts["refused"] += len(refused)
+        for closed in folded.closed:
+            scorer, roster = self._scorer(self._folder.arenas[closed.type.id]), batch.rosters[closed.type.id]
+            out.counts["steps"] += len(closed)
+            out.write(scorer.score(closed, roster), scorer.conditions, roster, self._topics, by)
+        for state in batch.silent:
+            out.write_state(state, self._topics, by[state.partition].headers)
         return out
 
-    def _write(self, scored: Scored, scorer: TypeScorer, out: Outputs) -> None:
-        topics, arena = self._topics, scorer.arena
-        assets = [asset or "" for asset in arena.asset_of]
-        silent = {partition: owned.silent_until for partition, owned in self._owned.items()}
-        headers = {partition: [(EPOCH_HEADER, str(owned.epoch).encode())] for partition, owned in self._owned.items()}
-        until = np.array([silent[partition] for partition in scored.partition.tolist()], np.int64)
-        loud = scored.closed.closed_by >= until
-        epochs = {partition: owned.epoch for partition, owned in self._owned.items()}
-        for block in outputs.history(scored, loud, assets, epochs):
-            out.records.append(
-                (topics.history, block.partition, str(block.partition).encode(), block.to_bytes(), headers[block.partition])
-            )
-        for state in outputs.states(scored, loud, assets, scorer.conditions):
-            out.records.append((topics.state, state.partition, state.asset.encode(), state.to_bytes(), headers[state.partition]))
-        for transition in scored.transitions:
-            if loud[transition.index]:
-                signal = outputs.signal(scored, transition, scorer.conditions, assets)
-                partition = signal.evidence.partition
-                out.records.append((topics.signals, partition, signal.asset.encode(), signal.to_bytes(), headers[partition]))
-                out.counts[f"signals-{signal.kind}"] += 1
+    def passed(self, outputs: Outputs) -> None:
+        """All before the end of a batch is scored; what is committed may follow once its outputs are acknowledged."""
+        for partition, reached in outputs.reached.items():
+            self._owned[partition].scored = reached
 
-    def _tell_silence(self, silence: Silence, out: Outputs) -> None:
+    def _fallen_silent(self, type_id: str) -> Iterator[TwinState]:
+        silence = self._silences.get(type_id)
+        if silence is None:
+            silence = self._silences[type_id] = Silence(self._folder.arenas[type_id])
         for state in silence.fallen_silent():
             owned = self._owned[state.partition]
             if owned.position >= owned.silent_until:
-                headers = [(EPOCH_HEADER, str(owned.epoch).encode())]
-                out.records.append((self._topics.state, state.partition, state.asset.encode(), state.to_bytes(), headers))
+                yield state
 
     def _scorer(self, arena: Arena) -> TypeScorer:
         found = self._scorers.get(arena.type.id)
         if found is None:
             found = self._scorers[arena.type.id] = TypeScorer(arena)
-            self._silences[arena.type.id] = Silence(arena)
             for partition, owned in self._owned.items():
                 current = self._champions.current.get(arena.type.slug)
                 if current is not None and arena.type.slug in owned.switches:
@@ -155,7 +138,10 @@ class Partitions:
     # ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def switch_ready(self, now_ns: int) -> list[Announcement]:
-        """Switch to versions that became ready, from each partition's position on; the records that announce it."""
+        """Switch to versions that became ready, from where each partition is scored; the records that announce it.
+
+        For moments in which no batch is scored; one that is folded meanwhile is scored by the new version.
+        """
         announced: list[Announcement] = []
         for name, (served, switch) in self._champions.take_new().items():
             for partition, owned in self._owned.items():
@@ -183,7 +169,9 @@ class Partitions:
 
     def _add_switch(self, name: str, partition: int, owned: _Owned, switch: Switch, now_ns: int) -> Announcement:
         known = owned.switches.get(name, [])
-        at = switch.model_copy(update={"offset": max([owned.position, owned.settled_until] + [one.offset for one in known])})
+        at = switch.model_copy(
+            update={"offset": max([owned.scored.position, owned.settled_until] + [one.offset for one in known])}
+        )
         kept = [one for one in known if one.offset < at.offset]
         floor = sum(one.offset <= owned.begin for one in kept) - 1
         owned.switches[name] = [*kept[max(floor, 0) :][1 - MOST_SWITCHES :], at]
@@ -193,8 +181,8 @@ class Partitions:
     # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def commit_offsets(self) -> dict[int, int]:
-        """Where each partition may be committed: what is folded, less what still waits for its twin's type."""
-        return {partition: max(self._safe(partition), owned.silent_until) for partition, owned in self._owned.items()}
+        """Where each partition may be committed: what is scored, less what still waited for its twin's type."""
+        return {partition: max(owned.scored.safe, owned.silent_until) for partition, owned in self._owned.items()}
 
     def _safe(self, partition: int) -> int:
         position = self._owned[partition].position
@@ -218,6 +206,12 @@ class Partitions:
                     scorer.switches[partition].forget_before(owned.mark)
         return twins, marks
 
+    def own(self, partition: int, *, position: int, committed: int, epoch: int, begin: int = 0, mark: int = 0) -> _Owned:
+        """Own a partition whose twins are as the newest checkpoint has them: fold from `position`, silently up to `committed`."""
+        scored = Reached(position, position)
+        self._owned[partition] = owned = _Owned(position, committed, epoch, begin, mark, committed, scored)
+        return owned
+
     async def take_over(self, assigned: set[int], committed: dict[int, int], ends: dict[int, int], epoch: int) -> dict[int, int]:
         """Own exactly `assigned`. Returns where to seek. A partition we held and nobody moved since keeps its state.
 
@@ -233,17 +227,19 @@ class Partitions:
         seeks: dict[int, int] = {}
         new = assigned - set(self._owned)
         for partition, saved in (await read_checkpoints(self._bootstrap, self._topics, new)).items() if new else ():
-            self._owned[partition] = owned = _Owned(
-                position=max(saved.begin, saved.mark or 0),
-                silent_until=committed[partition],
+            position = max(saved.begin, saved.mark or 0)
+            owned = self.own(
+                partition,
+                position=position,
+                committed=committed[partition],
                 epoch=saved.epoch,
                 begin=saved.begin,
                 mark=saved.mark or 0,
-                settled_until=committed[partition],
             )
             if refused := self._restore(partition, saved):
                 log.warning("partition-folded-again", extra={"partition": partition, "from": saved.begin, "refused": refused})
                 owned.position = owned.mark = saved.begin
+                owned.scored = Reached(saved.begin, saved.begin)
             await self._restore_switches(partition, owned)
             if owned.switches or saved.mark is not None:
                 owned.settled_until = ends[partition]
@@ -258,7 +254,8 @@ class Partitions:
         for asset, arena, row in self._folder.assets(partition):
             self._saved_offset.pop(asset, None)
             self._scorer(arena).reset(row)
-            self._silences[arena.type.id].reset(row)
+            if arena.type.id in self._silences:
+                self._silences[arena.type.id].reset(row)
         for scorer in self._scorers.values():
             scorer.switches.pop(partition, None)
         self._folder.drop(partition)

@@ -1,14 +1,15 @@
-"""One processor's life: telemetry in; history, state, signals out; then the offsets. One loop, nothing handed on inside it.
+"""One processor's life: telemetry in; history, state, signals out; then the offsets.
 
 In:   the partitions of `telemetry` that the consumer group gives this process.
 Out:  `twin.history`, `twin.state`, `alert.signals`, `dead-letter`, `twin.checkpoint`, `models` (which version served where).
 
 Exactly once by determinism: every output is a function of the log and of the versions recorded in `models`, so what is
 written again after a crash is the same record. The order within a batch is what makes it so:
-  1. fold and score;
-  2. ship the outputs, among them the announcement of a version that serves from the end of this batch on;
-  3. wait until the broker has acknowledged them;
-  4. commit the offsets. A crash repeats, never skips.
+  1. fold; 2. score;
+  3. ship the outputs, among them the announcement of a version that serves from the end of this batch on;
+  4. wait until the broker has acknowledged them;
+  5. commit the offsets. A crash repeats, never skips.
+One batch is fetched and folded while the one before it goes through 2 to 5; none is scored before 3 is done for the one before.
 """
 
 from __future__ import annotations
@@ -16,34 +17,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from streams import clients, dead_letter, models_topic
+from streams import clients, models_topic
 from streams.definitions import Definitions, follow_definitions, read_definitions
+from streams.micro_batch import FoldedBatch, slices
 from streams.outbox import Outbox
-from streams.partitions import Outputs, Partitions
+from streams.partitions import Partitions
 from streams.serving import Champions, VersionShelf
+from streams.shipping import ProcessorStats, Shipping
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 512 * 1024  # of telemetry folded at once, so that heartbeats and stops are never far
 COMMIT_EVERY_S = 0.5
-
-
-@dataclass(slots=True)
-class ProcessorStats:
-    """Counts since the start, for logs and tests."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    swaps: int = 0
-    swap_pause_s: list[float] = field(default_factory=list)  # newest last, at most 1,000
 
 
 class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -77,8 +68,10 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         self._producer: AIOKafkaProducer = clients.producer(bootstrap, client_id="livetwin-processor", linger_ms=0)
         self._lock = asyncio.Lock()
+        self._scoring: asyncio.Task[None] | None = None  # steps 2 to 5 of the newest folded batch; one that failed stays
         self._assigned: set[int] = set()
         self._partitions: Partitions
+        self._shipping: Shipping
         self._definitions: Definitions
         self._outbox = Outbox(self._producer)
         self._uncommitted = False
@@ -110,6 +103,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             followers.append(asyncio.create_task(champions.run(definitions.types, halt)))
             self._definitions = definitions
             self._partitions = Partitions(self._bootstrap, self._topics, definitions, view, champions)
+            self._shipping = Shipping(self._producer, self._outbox, self._topics, self._partitions, self.stats)
             await self._consumer.start()
             self._consumer.subscribe([self._topics.telemetry], listener=self)
             await self._loop(stop, followers)
@@ -117,6 +111,9 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._settle()
         finally:
             halt.set()
+            if self._scoring is not None:
+                self._scoring.cancel()  # none is under way but after an error
+                followers.append(self._scoring)
             await asyncio.shield(self._close(followers))
 
     async def _close(self, followers: list[asyncio.Task[None]]) -> None:
@@ -132,24 +129,50 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             for follower in followers:
                 if follower.done() and not follower.cancelled():
                     follower.result()  # a follower that failed ends the loop with its error
+            if not self._under_way:
+                await self._scored()
             async with self._lock:
                 await self._take_over()
             found = await self._consumer.getmany(timeout_ms=self._batch_wait_ms, max_records=self._batch_max_records)
             async with self._lock:
                 await self._micro_batch([record for records in found.values() for record in records])
-                await self._maybe_commit()
+                if time.monotonic() - self._checkpointed_at >= self._checkpoint_every_s:
+                    await self._checkpoint()
 
     # ── one micro-batch ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _micro_batch(self, records: list[ConsumerRecord]) -> None:
         records = self._partitions.wanted(records)
-        if not records:
-            await self._switch()
-        for part in _slices(records) or [[]]:
+        if not records and not self._under_way:
+            await self._shipping.switch()
+            await self._maybe_commit()
+        for part in slices(records) or [[]]:
             if part:
-                await self._give_out(await asyncio.to_thread(self._partitions.fold_and_score, part))
-            if self._partitions.undeclared and await self._definitions_complete():
-                await self._give_out(await asyncio.to_thread(self._partitions.fold_and_score, [], infer=True))
+                await self._pass_on(await asyncio.to_thread(self._partitions.fold, part))
+            if self._partitions.undeclared:
+                await self._scored()  # what it publishes must be out before the view can be known to be complete
+                if await self._definitions_complete():
+                    await self._pass_on(await asyncio.to_thread(self._partitions.fold, [], infer=True))
+
+    async def _pass_on(self, batch: FoldedBatch) -> None:
+        """Have a folded batch scored and written, after the one before it."""
+        await self._scored()
+        self._scoring = asyncio.create_task(self._score(batch))
+
+    async def _score(self, batch: FoldedBatch) -> None:
+        await self._shipping.ship(await asyncio.to_thread(self._partitions.score, batch))
+        self._uncommitted = True
+        await self._maybe_commit()
+
+    @property
+    def _under_way(self) -> bool:
+        return self._scoring is not None and not self._scoring.done()
+
+    async def _scored(self) -> None:
+        """Wait until what is folded is scored and shipped. Raises what ended it, each time: nothing may be folded after it."""
+        if self._scoring is not None:
+            await asyncio.wait({self._scoring})
+            self._scoring.result()
 
     async def _definitions_complete(self) -> bool:
         """Whether every definition that was there a moment ago is in the view: a feeder declares before it feeds."""
@@ -161,55 +184,16 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(0.02)
         return False
 
-    async def _give_out(self, outputs: Outputs) -> None:
-        """Ship what one fold gave."""
-        self.stats.counts.update(outputs.counts)
-        if outputs.definitions:
-            for name, definition in outputs.definitions:
-                self._outbox.put(self._topics.definitions, 0, name, definition)
-            await self._outbox.ship()
-            await self._outbox.acknowledged()
-        # the batch before must be safe before its successor is shipped: at most one batch is under way
-        await self._outbox.acknowledged()
-        for topic, partition, key, value, headers in outputs.records:
-            self._outbox.put(topic, partition, key, value, headers)
-        self._announce()
-        await self._outbox.ship()
-        if outputs.refused:
-            await asyncio.gather(
-                *(
-                    dead_letter.send(self._producer, self._topics, record=one.record, reason=one.reason, message=one.message)
-                    for one in outputs.refused
-                )
-            )
-            log.info("refused", extra={"records": len(outputs.refused), "first": outputs.refused[0].message})
-        self._uncommitted = True
-
-    async def _switch(self) -> None:
-        """Nothing came: a version that is ready is switched to all the same."""
-        if self._announce():
-            await self._outbox.ship()
-            await self._outbox.acknowledged()
-
-    def _announce(self) -> bool:
-        """Switch to versions that became ready, from the next record on; whether there was any."""
-        began = time.perf_counter()
-        announced = self._partitions.switch_ready(time.time_ns())
-        self._outbox.put_all(announced)
-        if announced:
-            self.stats.swaps += 1
-            self.stats.swap_pause_s = [*self.stats.swap_pause_s[-999:], time.perf_counter() - began]
-        return bool(announced)
-
     async def _maybe_commit(self) -> None:
         now = time.monotonic()
         if self._uncommitted and now - self._committed_at >= COMMIT_EVERY_S:
             await self._commit()
-        if now - self._checkpointed_at >= self._checkpoint_every_s:
-            await self._checkpoint()
 
     async def _commit(self) -> None:
-        """Offsets of what is acknowledged. A commit that the group refuses (a rebalance is under way) is tried after it."""
+        """Offsets of what is acknowledged. A commit that the group refuses (a rebalance is under way) is tried after it.
+
+        Here and below: no batch may be on its way meanwhile, or what is acknowledged would be another's.
+        """
         await self._outbox.acknowledged()
         offsets = {TopicPartition(self._topics.telemetry, p): at for p, at in self._partitions.commit_offsets().items()}
         self._committed_at = time.monotonic()
@@ -222,6 +206,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._uncommitted = True
 
     async def _checkpoint(self) -> None:
+        await self._scored()
         await self._outbox.acknowledged()
         twins, marks = await asyncio.to_thread(self._partitions.checkpoint)
         for group in (twins, marks):  # a mark may only stand behind the twins it speaks of
@@ -233,6 +218,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _settle(self) -> None:
         """Leave nothing behind: outputs acknowledged, offsets committed, checkpoints written."""
+        await self._scored()
         if self._partitions.live:
             await self._commit()
             await self._checkpoint()
@@ -255,6 +241,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         assigned = set(self._assigned)
         if assigned == self._partitions.live:
             return
+        await self._scored()
         epoch = int(self._consumer._coordinator.generation)  # the group's generation: nothing public tells it
         committed: dict[int, int] = {}
         ends: dict[int, int] = {}
@@ -272,19 +259,6 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._outbox.ship()
         await self._outbox.acknowledged()
         log.info("partitions", extra={"assigned": sorted(assigned), "epoch": epoch})
-
-
-def _slices(records: list[ConsumerRecord]) -> list[list[ConsumerRecord]]:
-    """Records in groups of about MOST_BYTES."""
-    groups: list[list[ConsumerRecord]] = []
-    size = MOST_BYTES
-    for record in records:
-        if size >= MOST_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(record)
-        size += len(record.value or b"")
-    return groups
 
 
 async def _first(wanted: Coroutine[Any, Any, object], task: asyncio.Task[None]) -> None:

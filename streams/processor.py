@@ -11,7 +11,8 @@ import logging
 
 from aiokafka.errors import KafkaError
 
-from streams.processing import Processor, ProcessorStats
+from streams.processing import Processor
+from streams.shipping import ProcessorStats
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ async def run_processor(
     *,
     bootstrap: str,
     topics: Topics,
-    batch_max_records: int = 2000,
+    batch_max_records: int = 8000,
     batch_wait_ms: int = 50,
     checkpoint_every_s: float = 30.0,
     group: str = "livetwin-processor",

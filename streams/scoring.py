@@ -17,6 +17,7 @@ from models.port import LEARNING, Served
 from models.risk import SEVERITIES, RiskState
 from streams.conditions import Conditions, Transition
 from twin.arena import Arena, ClosedSteps
+from twin.rows import Roster
 
 Ints = NDArray[np.int64]
 _NEVER_ALARMS = 1e-30  # p-value threshold of twins that are still learning
@@ -96,19 +97,22 @@ class TypeScorer:
         self.risk = RiskState(arena.capacity)
         self.conditions = Conditions(arena.type, arena.capacity)
         self.switches: dict[int, Switches] = {}
-        self._rows: dict[int, tuple[Served, int, Ints]] = {}  # id(served) → rows of its tensors by arena row
+        self._rows: dict[int, tuple[Served, Roster, Ints]] = {}  # id(served) → rows of its tensors by arena row
 
     def reset(self, row: int) -> None:
         """A row begins anew with another twin."""
         self._fit()
         self.risk.reset(row)
         self.conditions.reset(row)
-        self._rows.clear()
 
-    def score(self, closed: ClosedSteps) -> Scored:
-        """Score steps of many twins at once; a twin's steps must be in order within and between calls."""
+    def score(self, closed: ClosedSteps, roster: Roster | None = None) -> Scored:
+        """Score steps of many twins at once; a twin's steps must be in order within and between calls.
+
+        Args:
+            roster: twins of the arena when the steps were closed; None: now. The arena itself is not read, so it may move on.
+        """
         self._fit()
-        out = self._forward(closed)
+        out = self._forward(closed, roster or self.arena.roster())
         alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version]
         stirred = self._settle_calm(out, alarm_p)
         for among in _waves(closed.row[stirred]):
@@ -137,7 +141,7 @@ class TypeScorer:
         calm = self.risk.calm(rows, out.p_value[order], alarm_p[order])
         on = self.conditions.holding(closed.values[order], closed.quality[order], np.zeros(len(rows), np.bool_)).any(axis=1)
         stirred = calm.stirred | (on & ~out.learning[order]) | self.conditions.active(rows).any(axis=1)
-        stirred_rows = np.zeros(self.arena.capacity, np.bool_)
+        stirred_rows = np.zeros(len(self.risk), np.bool_)
         stirred_rows[rows[stirred]] = True
         quiet = ~stirred_rows[rows]
         out.risk[order[quiet]] = calm.risk[quiet]
@@ -151,11 +155,10 @@ class TypeScorer:
         if len(self.conditions.onset) < capacity:
             self.conditions.grow(capacity)
             self.risk.grow(capacity)
-            self._rows.clear()
 
-    def _forward(self, closed: ClosedSteps) -> Scored:
+    def _forward(self, closed: ClosedSteps, roster: Roster) -> Scored:
         count, channels = closed.values.shape
-        partition = self.arena.partition[closed.row]
+        partition = roster.partition[closed.row]
         served: list[Served | None] = []
         version = np.zeros(count, np.int64)
         known: dict[int, int] = {}
@@ -187,7 +190,7 @@ class TypeScorer:
             if one is None:
                 continue
             at = np.flatnonzero(version == place)
-            tensors = self._tensor_rows(one)[closed.row[at]]
+            tensors = self._tensor_rows(one, roster)[closed.row[at]]
             at, tensors = at[tensors != LEARNING], tensors[tensors != LEARNING]
             if not len(at):
                 continue
@@ -199,14 +202,14 @@ class TypeScorer:
                 getattr(out, name)[at] = getattr(scores, name)
         return out
 
-    def _tensor_rows(self, served: Served) -> Ints:
+    def _tensor_rows(self, served: Served, roster: Roster) -> Ints:
         known = self._rows.get(id(served))
-        if known is not None and known[0] is served and known[1] == len(self.arena.asset_of):
+        if known is not None and known[0] is served and known[1] is roster:
             return known[2]
-        rows = served.rows([asset or "" for asset in self.arena.asset_of])
+        rows = served.rows(roster.assets)
         if len(self._rows) > 8:
             self._rows.clear()
-        self._rows[id(served)] = (served, len(self.arena.asset_of), rows)
+        self._rows[id(served)] = (served, roster, rows)
         return rows
 
 

@@ -10,7 +10,6 @@ refused leaves the old version serving. A few versions stay resident, so that a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import OrderedDict
@@ -107,9 +106,9 @@ class Champions:
     async def run(self, types: dict[str, TwinType], stop: asyncio.Event) -> None:
         """Load whatever the aliases name from now on, until `stop`."""
         while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout=1.0)
-            if self._changed:
+            # a second, as a type may be declared after its version was named
+            await _either(self._wake, stop, timeout_s=1.0)
+            if self._changed and not stop.is_set():
                 await self.load_now(types)
 
     def take_new(self) -> dict[str, tuple[ServedModel, Switch]]:
@@ -118,3 +117,13 @@ class Champions:
         new = {name: found for name, found in ready.items() if name not in self.current or self.current[name][0] is not found[0]}
         self.current.update(new)
         return new
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event, *, timeout_s: float) -> None:
+    """Wait until one of the two is set, or for the time given."""
+    waiting = [asyncio.create_task(first.wait()), asyncio.create_task(second.wait())]
+    try:
+        await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()

@@ -7,6 +7,8 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,14 @@ from twin.types import TwinType
 
 NO_OFFSET = np.iinfo(np.int64).max
 MISSING = np.uint8(Quality.MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The twins of an arena at one moment, by row. Compared by identity: the same one until a twin comes or goes."""
+
+    assets: tuple[str, ...]  # "" where a row is free
+    partition: NDArray[np.int64]
 
 
 class Rows:
@@ -34,6 +44,7 @@ class Rows:
         self.row_of: dict[str, int] = {}
         self.asset_of: list[str | None] = []
         self._free: list[int] = []
+        self._roster: Roster | None = None
         self._capacity = 0
         channels = len(type.channels)
         self.values = np.empty((0, self.slots, channels), np.float32)
@@ -66,6 +77,7 @@ class Rows:
             if row == self._capacity:
                 self._grow(self._capacity * 2)
             self.asset_of.append(None)
+        self._roster = None
         self.row_of[asset] = row
         self.asset_of[row] = asset
         self.clear(row)
@@ -74,9 +86,17 @@ class Rows:
 
     def remove(self, asset: str) -> None:
         """Forget a twin; its row is used again."""
+        self._roster = None
         row = self.row_of.pop(asset)
         self.asset_of[row] = None
         self._free.append(row)
+
+    def roster(self) -> Roster:
+        """Who lives where now, in copies."""
+        if self._roster is None:
+            assets = tuple(asset or "" for asset in self.asset_of)
+            self._roster = Roster(assets, self.partition[: len(assets)].copy())
+        return self._roster
 
     def _grow(self, capacity: int) -> None:
         channels = len(self.type.channels)

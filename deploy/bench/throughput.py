@@ -17,7 +17,7 @@ from streams import clients
 from streams.definitions import read_definitions
 from streams.folding import Folder
 
-BATCH = 2000
+BATCH = 8000  # as the processor takes
 
 
 async def measure_throughput(plant: BenchPlant) -> list[Figure]:

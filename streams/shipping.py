@@ -1,0 +1,85 @@
+"""What leaves a processor: the outputs of a scored batch, and after them the versions that serve from its end on.
+
+In:   `Outputs` of one batch at a time, in their order.
+Out:  records on their way to `twin.history`, `twin.state`, `alert.signals`, `dead-letter`, `definitions`, `models`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+
+from streams import dead_letter
+from streams.micro_batch import Outputs
+from streams.outbox import Outbox
+from streams.partitions import Partitions
+from streams.topics import Topics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ProcessorStats:
+    """Counts since the start, for logs and tests."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    swaps: int = 0
+    swap_pause_s: list[float] = field(default_factory=list)  # newest last, at most 1,000
+
+
+class Shipping:
+    """Ships one batch after the other; at most one is not acknowledged."""
+
+    def __init__(
+        self, producer: AIOKafkaProducer, outbox: Outbox, topics: Topics, partitions: Partitions, stats: ProcessorStats
+    ) -> None:
+        self._producer = producer
+        self._outbox = outbox
+        self._topics = topics
+        self._partitions = partitions
+        self._stats = stats
+
+    async def ship(self, outputs: Outputs) -> None:
+        """Ship what one batch gave; acknowledged before the next one is shipped."""
+        self._stats.counts.update(outputs.counts)
+        if outputs.definitions:
+            for name, definition in outputs.definitions:
+                self._outbox.put(self._topics.definitions, 0, name, definition)
+            await self._outbox.ship()
+            await self._outbox.acknowledged()
+        # the batch before must be safe before its successor is shipped: at most one batch is under way
+        await self._outbox.acknowledged()
+        for topic, partition, key, value, headers in outputs.records:
+            self._outbox.put(topic, partition, key, value, headers)
+        self._partitions.passed(outputs)
+        self._announce()
+        await self._outbox.ship()
+        if outputs.refused:
+            await asyncio.gather(
+                *(
+                    dead_letter.send(self._producer, self._topics, record=one.record, reason=one.reason, message=one.message)
+                    for one in outputs.refused
+                )
+            )
+            log.info("refused", extra={"records": len(outputs.refused), "first": outputs.refused[0].message})
+
+    async def switch(self) -> None:
+        """Nothing came: a version that is ready is switched to all the same."""
+        if self._announce():
+            await self._outbox.ship()
+            await self._outbox.acknowledged()
+
+    def _announce(self) -> bool:
+        """Switch to versions that became ready, from the next record on; whether there was any."""
+        began = time.perf_counter()
+        announced = self._partitions.switch_ready(time.time_ns())
+        self._outbox.put_all(announced)
+        if announced:
+            self._stats.swaps += 1
+            self._stats.swap_pause_s = [*self._stats.swap_pause_s[-999:], time.perf_counter() - began]
+        return bool(announced)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.influxd import INFLUXDB_IMAGE, ORG, TOKEN, InfluxDbAddress, InfluxDbNotBuilt, InfluxDbServer, built, onboarded
 from deploy.kafka import EmbeddedKafka
 from deploy.kafka_errors import KafkaUnavailable
-from tests.influxdb_server import INFLUXDB_IMAGE, ORG, TOKEN, InfluxDbAddress, InfluxDbServer, onboarded
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
@@ -73,14 +73,12 @@ def topic_prefix() -> str:
 @pytest.fixture(scope="session")
 def influxdb_binary() -> Path:
     """A real `influxd` that `deploy/influxd_build.sh` has built. Without one the test is skipped; in CI it fails."""
-    script = Path(__file__).parents[1] / "deploy" / "influxd_build.sh"
-    built = subprocess.run([str(script), "--cached"], capture_output=True, text=True)
-    if built.returncode == 0:
-        return Path(built.stdout.strip())
-    reason = f"no influxd: {built.stderr.strip()}; {script.name} builds one, in some four minutes"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    try:
+        return built()
+    except InfluxDbNotBuilt as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

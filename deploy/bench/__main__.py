@@ -1,6 +1,6 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [swaps] [latency] [start] [--days 1]
+    python -m deploy.bench [throughput] [swaps] [latency] [start] [stores] [--days 1]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -21,11 +21,12 @@ from deploy.bench.figures import Figure
 from deploy.bench.latency import measure_latency
 from deploy.bench.plant import BenchPlant, SavedVersion, promote, trained
 from deploy.bench.start import measure_start
+from deploy.bench.stores import measure_stores
 from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import measure_throughput
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "swaps", "latency", "start")
+MEASURES = ("throughput", "swaps", "latency", "start", "stores")
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
 
@@ -50,6 +51,9 @@ def main() -> None:
         if "start" in wanted:
             print("bench: livetwin up, twice ...", flush=True)
             found += measure_start(home / "start")
+        if "stores" in wanted:
+            print("bench: steps into the stores ...", flush=True)
+            found += measure_stores(home / "stores")
     figures.show(found)
     figures.write(found, WRITTEN)
     print(f"bench: written to {WRITTEN}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.influxdb_server import InfluxDbAddress
+from deploy.influxd import InfluxDbAddress
 from tests.streams.stores.backend import Backend, DuckDbBackend, InfluxDbBackend
 from tests.streams.stores.contract import StoreContract
 from tests.streams.stores.contract_size import SizeContract

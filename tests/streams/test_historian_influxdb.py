@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.influxd import InfluxDbServer
 from streams.historian import Historian
 from streams.history import HistoryBlock
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.port import StoreRefused
 from streams.topics import Topics
-from tests.influxdb_server import InfluxDbServer
 
 from .historian_rig import LIMITS, Rig, until
 from .stores.blocks import PUMP, alert, block

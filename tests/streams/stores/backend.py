@@ -9,10 +9,10 @@ from typing import Protocol
 
 from hypothesis import HealthCheck, settings
 
+from deploy.influxd import InfluxDbAddress
 from streams.stores.duckdb import DuckDbStore
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.port import TwinStore
-from tests.influxdb_server import InfluxDbAddress
 
 CONTRACT = settings(
     max_examples=12,

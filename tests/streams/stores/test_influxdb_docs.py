@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy.influxd import InfluxDbAddress
 from streams.history import HistoryBlock
 from streams.records import ChannelEvidence
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb
-from tests.influxdb_server import InfluxDbAddress
 
 from .backend import InfluxDbBackend
 from .blocks import alert, block, plain_block, serving

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import urllib3
 
+from deploy.influxd import TOKEN, InfluxDbAddress, InfluxDbServer
 from streams.stores import InfluxDbAccess, open_store
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb, PointsRefused
 from streams.stores.port import StoreRefused, StoreUnavailable
-from tests.influxdb_server import TOKEN, InfluxDbAddress, InfluxDbServer
 
 from .backend import InfluxDbBackend, everything
 from .blocks import PUMP, SECOND_NS, TANK, block, plain_block

@@ -1,4 +1,8 @@
-"""A real `influxd` as a process of a test's own: a free port of 127.0.0.1, its data in a folder, ended and started at will."""
+"""A real `influxd` as a child process, for tests and benchmarks: a free port of 127.0.0.1, its data in a folder.
+
+In:   the binary that `deploy/influxd_build.sh` has built.
+Out:  a server that can be killed and started again on the same port with the same data.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,39 @@ from pathlib import Path
 from deploy.ports import HOST, free_port
 from streams.stores.influxdb_server import InfluxDb
 from streams.stores.influxdb_setup import onboard
+from twin.errors import LivetwinError
 
-TOKEN = "livetwin-test-token"
+TOKEN = "livetwin-test-token"  # of servers that are thrown away
 ORG = "livetwin"
 INFLUXDB_IMAGE = "influxdb:2.7.12"
 
 
+_BUILD = Path(__file__).with_name("influxd_build.sh")
+
+
+class InfluxDbNotBuilt(LivetwinError):
+    """No `influxd` in the user's cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class InfluxDbAddress:
-    """Where a server is, and what a test may use it with."""
+    """Where a server is, and what one may use it with."""
 
     url: str
     token: str
     org: str
+
+
+def built() -> Path:
+    """The binary.
+
+    Raises:
+        InfluxDbNotBuilt: there is none yet.
+    """
+    looked = subprocess.run([str(_BUILD), "--cached"], capture_output=True, text=True)
+    if looked.returncode != 0:
+        raise InfluxDbNotBuilt(f"no influxd: {looked.stderr.strip()}; deploy/{_BUILD.name} builds one, in some four minutes")
+    return Path(looked.stdout.strip())
 
 
 def onboarded(url: str) -> InfluxDbAddress:

@@ -12,7 +12,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.ports import HOST, free_port
+from deploy.guard import Guarded
+from deploy.ports import HOST, free_port, why_taken
 from streams.stores.influxdb_server import InfluxDb
 from streams.stores.influxdb_setup import onboard
 from twin.errors import LivetwinError
@@ -22,11 +23,16 @@ ORG = "livetwin"
 INFLUXDB_IMAGE = "influxdb:2.7.12"
 
 
+_START_S = 120.0
 _BUILD = Path(__file__).with_name("influxd_build.sh")
 
 
 class InfluxDbNotBuilt(LivetwinError):
     """No `influxd` in the user's cache."""
+
+
+class InfluxDbEnded(LivetwinError):
+    """A server that does not come up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,10 @@ def built() -> Path:
 
 def onboarded(url: str) -> InfluxDbAddress:
     """A new server with a first user, organisation and token, once it answers."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + _START_S
     while not answers(url):
         if time.monotonic() > until:
-            raise TimeoutError(f"{url}: no InfluxDB answered within 60 s")
+            raise TimeoutError(f"{url}: no InfluxDB answered within {_START_S:.0f} s")
         time.sleep(0.05)
     server = InfluxDb(url, token=TOKEN, org=ORG)
     onboard(server, token=TOKEN, bucket="tests")
@@ -72,19 +78,27 @@ def answers(url: str) -> bool:
 
 
 class InfluxDbServer:
-    """Starts when it is made. `url` stays the same over stop and start."""
+    """Starts when it is made, ends with this process at the latest. `url` stays the same over stop and start."""
 
     def __init__(self, binary: Path, folder: Path) -> None:
         self._binary, self._folder = binary, folder
-        self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        self._process: Guarded | None = None
+        for _ in range(3):
+            self.port = free_port()  # free now; another process may be quicker
+            self.url = f"http://{HOST}:{self.port}"
+            try:
+                self.start()
+                return
+            except InfluxDbEnded:
+                if why_taken(self.port) is None:
+                    raise
+        raise InfluxDbEnded(f"influxd found three free ports taken, the last {self.port}; it does not run")
 
     def onboarded(self) -> InfluxDbAddress:
         return onboarded(self.url)
 
     def start(self) -> None:
+        """Raises InfluxDbEnded when it does not answer in time, or ended."""
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [
             str(self._binary),
@@ -96,22 +110,18 @@ class InfluxDbServer:
             "--log-level=warn",
         ]
         with (self._folder / "influxd.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        until = time.monotonic() + 60
+            self._process = Guarded(command, output=log.fileno())
+        until = time.monotonic() + _START_S
         while not answers(self.url):
-            if self._process.poll() is not None or time.monotonic() > until:
+            if self._process.exit_code is not None or time.monotonic() > until:
                 self.stop()
-                raise RuntimeError(f"influxd did not answer on {self.url}: {(self._folder / 'influxd.log').read_text()[-2000:]}")
+                said = (self._folder / "influxd.log").read_text()[-2000:]
+                raise InfluxDbEnded(f"influxd did not answer on {self.url} within {_START_S:.0f} s; it said: {said}")
             time.sleep(0.05)
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._process.stop(20)
             self._process = None
 
     def kill(self) -> None:

@@ -146,10 +146,16 @@ def test_a_server_that_asks_for_a_long_pause_gets_it_from_the_caller(influxdb: I
 
 
 def test_a_write_that_failed_halfway_is_whole_after_it_is_written_again(influxdb: InfluxDbAddress) -> None:
-    """Of two requests of a call the second fails: some steps are in, the fence is not ahead of what the caller knows."""
+    """Of a call's requests the first fails, then a later one: no epoch is taken for seen that isn't kept, and no step is lost."""
     with proxied(influxdb) as (between, store):
         both = [plain_block(PUMP, [f"p{n}" for n in range(100)], range(60), epoch=5)]
         store.write_history([plain_block(PUMP, ["p0"], [0], epoch=1)])
+        between.instead = lambda: (503, {"Retry-After": "60"}, b"{}")
+        with pytest.raises(StoreUnavailable):
+            store.write_history([plain_block(PUMP, ["p0"], [100], epoch=9)])
+        between.instead = lambda: None
+        store.write_history([plain_block(PUMP, ["p0"], [1], epoch=1)])
+        assert steps(store, "p0") == [0, 1], "the epoch of a write that failed holds back others"
         count = iter(range(1000))
         between.instead = lambda: (503, {"Retry-After": "60"}, b"{}") if next(count) >= 2 else None
         with pytest.raises(StoreUnavailable):
@@ -222,6 +228,25 @@ def test_a_step_that_the_server_can_not_take_is_refused_and_others_are_not(influ
         store.write_history([plain_block(TANK, ["t" * 70_000], [1])])
     store.write_history([plain_block(TANK, ["t1"], [2])])
     assert steps(store, "t1") == [1, 2]
+    store.close()
+
+
+def test_a_step_that_is_half_there_is_left_out_until_it_is_whole(influxdb: InfluxDbAddress) -> None:
+    """As a read meets it while InfluxDB takes in a line, field by field."""
+    backend = InfluxDbBackend(influxdb)
+    address = backend.address()
+    store = backend.open(address)
+    store.write_history([plain_block(PUMP, ["p1"], [1, 2])])
+    server = InfluxDb(influxdb.url, token=influxdb.token, org=influxdb.org)
+    for half in ("flow=7", "flow=7,fields=13i", 'flow=7,fields=13i,absent=""', 'flow=7,power=7,fields=13i,absent="",version="1"'):
+        server.write(address, [f"test.pump,asset=p1 {half} 3000000000".encode()])
+        found = store.history("p1", channels=None, from_ns=0, to_ns=2**62, points=10)
+        assert found.risk.time_ns == [SECOND_NS, 2 * SECOND_NS], half
+        assert store.latest()[0].time_ns == 2 * SECOND_NS, half
+    server.close()
+    store.write_history([plain_block(PUMP, ["p1"], [3])])
+    assert steps(store, "p1") == [1, 2, 3]
+    assert store.latest()[0].values == {"flow": 1.0, "power": 1.0}
     store.close()
 
 

@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TORCH PYTHON
 
-.PHONY: help run test check bench test-services lock clean environment environment-dev
+.PHONY: help run test check bench test-services lock secrets dashboards grafana-schema clean environment environment-dev
 .DEFAULT_GOAL := help
 
 help: ## what there is (this list)
@@ -32,6 +32,15 @@ test-services: environment-dev ## only the tests on real services (Kafka, Influx
 
 lock: ## pin the dependencies anew (UPGRADE=1: to their newest versions)
 	@deploy/pin_dependencies.sh
+
+secrets: ## draw the passwords and tokens that docker-compose.yml needs, once (deploy/secrets/)
+	@deploy/make_secrets.sh
+
+dashboards: environment-dev ## write the Grafana dashboards of the demo's twin types anew (deploy/grafana/dashboards/)
+	$(PY) -m deploy.cli grafana export deploy/feeds/definitions --out deploy/grafana/dashboards
+
+grafana-schema: ## write the JSON schema that dashboards are checked against anew (needs npm)
+	@tests/deploy/schemas/grafana_schema.sh
 
 clean: ## remove caches and build outputs (.venv and LIVETWIN_HOME stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

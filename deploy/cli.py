@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from deploy import __version__
+from deploy.grafana_commands import grafana
 from deploy.type_commands import types
 from twin.errors import LivetwinError
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 demo = typer.Typer(help="The demo plant.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 app.add_typer(types, name="type")
+app.add_typer(grafana, name="grafana")
 store_commands = typer.Typer(help="Where history is kept.", no_args_is_help=True)
 app.add_typer(store_commands, name="store")
 

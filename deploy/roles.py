@@ -23,13 +23,15 @@ from deploy.settings import (
     DemoSettings,
     GatewaySettings,
     HomeSettings,
+    InfluxDbSettings,
     KafkaSettings,
     ProcessorSettings,
+    SettingsInvalid,
     StoreSettings,
     TrainerSettings,
     read,
 )
-from deploy.stores import is_embedded_store, open_configured
+from deploy.stores import influxdb_access, is_embedded_store, open_configured
 from streams.topics import Topics
 from twin.errors import LivetwinError
 
@@ -200,6 +202,28 @@ async def historian(stop: asyncio.Event) -> None:
 def _limits(settings: StoreSettings) -> tuple[int, int]:
     """Oldest age in nanoseconds and largest size in bytes that a store keeps."""
     return round(settings.store_max_age_days * NS_PER_DAY), settings.store_max_mib * MIB
+
+
+async def grafana_sync(stop: asyncio.Event, *, folder: Path, page_url: str) -> None:
+    address = read(StoreSettings).store
+    if is_embedded_store(address):
+        raise SettingsInvalid(f"LIVETWIN_STORE is {address}, expected influxdb:URL: Grafana reads InfluxDB; nothing was written")
+    from deploy.grafana.read_token import ensure_read_token
+    from deploy.grafana.sync import sync
+    from streams.stores.influxdb_server import InfluxDb
+    from streams.stores.influxdb_setup import Buckets
+
+    access = influxdb_access(read(InfluxDbSettings))
+    server = InfluxDb(address.partition(":")[2], token=access.token, org=access.org)
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(asyncio.to_thread, server.close)
+        await sync(
+            **_kafka(),
+            folder=folder,
+            page_url=page_url,
+            ensure_token=lambda: ensure_read_token(server, Buckets(access.bucket), folder),
+            stop=stop,
+        )
 
 
 async def feed_water(stop: asyncio.Event, *, speed: float | None = None) -> None:

@@ -1,0 +1,107 @@
+"""The dashboard of models and learning: which version scores, when it was swapped in, and how far off its forecasts are.
+
+In:   twin types.
+Out:  a dashboard; training runs and the reasons of decisions are in MLflow and on livetwin's page.
+"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import statetimeline, timeseries
+
+from deploy.grafana.frame import MODELS, Fleet, frame, interval, to_page
+from deploy.grafana.influxql import SWAPS, InfluxQuery, steps_of
+from deploy.grafana.panels import BLUE, count, curve, listing, marks, named, states
+from streams.stores.influxdb_server import identifier
+from twin.types import TwinType
+
+
+def models_dashboard(fleet: Fleet) -> build.Dashboard:
+    swaps = f'SELECT "version", "model", "partition", "epoch" FROM {SWAPS} WHERE $timeFilter'
+    shown = (
+        frame(
+            MODELS,
+            "Models and learning",
+            "Which version scores which steps, when it was swapped in, and whether its forecasts get better.",
+            simulated=fleet.simulated,
+            links=[to_page(fleet.page_url, "Models on livetwin's page: figures, decisions, promote, roll back", "/models")],
+        )
+        .annotation(marks("Swaps (wall clock)", swaps, text="version", tags="model,partition", colour=BLUE))
+        .with_panel(
+            count(
+                "Swaps",
+                "Switches to another version, of all partitions together, in the period shown by the wall clock.",
+                f'SELECT count("epoch") AS "Swaps" FROM {SWAPS} WHERE $timeFilter',
+            )
+            .height(8)
+            .no_value("0")
+        )
+        .with_panel(
+            listing(
+                "Serving now",
+                "Of each partition the version that serves it, its owner's generation (epoch), and the wall clock of the switch.",
+                [f'SELECT "version", "epoch" FROM {SWAPS} GROUP BY "model", "partition" ORDER BY time DESC LIMIT 1'],
+                height=8,
+                width=20,
+            )
+        )
+    )
+    for kind in fleet.types:
+        shown = (
+            shown.with_row(build.Row(kind.display_name))
+            .with_panel(_versions(kind))
+            .with_panel(_errors(kind))
+            .with_panel(_scores(kind))
+        )
+    return shown
+
+
+def _versions(kind: TwinType) -> statetimeline.Panel:
+    return states(
+        f"Version that scores {kind.display_name}",
+        "In event time: a change of colour is a swap. Empty while twins are learning.",
+        [
+            InfluxQuery(
+                f'SELECT last("version") AS "Version" FROM {steps_of(kind).source} '
+                "WHERE $timeFilter GROUP BY time($__interval) fill(none)"
+            )
+        ],
+        interval=interval(kind),
+    ).height(4)
+
+
+def _errors(kind: TwinType) -> timeseries.Panel:
+    """How far forecasts are off, in spreads: comparable between channels."""
+    steps = steps_of(kind)
+    asked = []
+    for channel in kind.channels:
+        seen, expected, spread = (steps.field(channel.name, suffix) for suffix in ("", "__expected", "__spread"))
+        asked.append(
+            InfluxQuery(
+                f'SELECT mean("off") AS {identifier(channel.name)} FROM (SELECT abs({seen} - {expected}) / {spread} AS "off" '
+                f"FROM {steps.source} WHERE $timeFilter AND {spread} > 0) WHERE $timeFilter GROUP BY time($__interval) fill(null)"
+            )
+        )
+    return curve(
+        "Forecast error",
+        "Mean distance of what was seen from what was expected, in spreads of the forecast, all twins together. "
+        "About 0.8 where the forecast is right; more where the model knows less than it says.",
+        asked,
+        unit="none",
+        interval=interval(kind),
+    )
+
+
+def _scores(kind: TwinType) -> timeseries.Panel:
+    asked = (
+        f'SELECT mean("score") AS "Mean", percentile("score", 99) AS "99th percentile" FROM {steps_of(kind).source} '
+        "WHERE $timeFilter GROUP BY time($__interval) fill(null)"
+    )
+    return curve(
+        "Score",
+        "How strange steps were, all twins together, before the risk is made of it. A drift upwards means that the plant changes "
+        "faster than the model learns.",
+        [InfluxQuery(asked)],
+        unit="none",
+        interval=interval(kind),
+    ).override_by_name(*named("Mean", colour=BLUE))

@@ -1,0 +1,97 @@
+"""The dashboard of the system, as far as the store can tell: what arrives in it, how good the readings are, how far it has come.
+
+In:   twin types.
+Out:  a dashboard. What processes say of themselves is under `/metrics` of the gateway, and on livetwin's page.
+"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import table, timeseries
+
+from deploy.grafana.frame import SYSTEM, Fleet, frame, interval, to_page
+from deploy.grafana.influxql import EPOCHS, InfluxQuery, steps_of
+from deploy.grafana.panels import curve, listing, named, stacked
+from streams.stores.influxdb_server import identifier
+from twin.types import TwinType
+
+
+def system_dashboard(fleet: Fleet) -> build.Dashboard:
+    shown = (
+        frame(
+            SYSTEM,
+            "System",
+            "What arrives in the store, how good the readings are, and how far each partition has come.",
+            simulated=fleet.simulated,
+            links=[to_page(fleet.page_url, "Processes on livetwin's page", "/system")],
+        )
+        .with_panel(_newest(fleet))
+        .with_panel(
+            listing(
+                "Partitions",
+                "Of each partition: its owner's generation (epoch), and the time of its newest record that the store noted, "
+                "which it does at a change of owner and every ten minutes.",
+                [f'SELECT "epoch", "written_ms" FROM {EPOCHS} GROUP BY "log", "partition" ORDER BY time DESC LIMIT 1'],
+                height=8,
+                width=12,
+            ).override_by_name(*named("written_ms", unit="dateTimeAsIso"))
+        )
+    )
+    for kind in fleet.types:
+        shown = shown.with_row(build.Row(kind.display_name)).with_panel(_steps(kind)).with_panel(_bad(kind))
+    return shown
+
+
+def _newest(fleet: Fleet) -> table.Panel:
+    asked = [f'SELECT last("fields") AS {identifier(kind.display_name)} FROM {steps_of(kind).source}' for kind in fleet.types]
+    return listing(
+        "Newest step of each type",
+        "When the newest step of any twin ended, in event time. A type that stands still is not fed, "
+        "or nobody serves its partitions.",
+        asked,
+        height=8,
+        width=12,
+    )
+
+
+def _steps(kind: TwinType) -> timeseries.Panel:
+    return stacked(
+        curve(
+            f"Steps of {kind.display_name}",
+            f"Closed steps in each interval of event time; one a twin and {kind.period_ns / 1e9:g} s where nothing is missing.",
+            [
+                InfluxQuery(
+                    f'SELECT count("fields") AS "Steps" FROM {steps_of(kind).source} '
+                    "WHERE $timeFilter GROUP BY time($__interval) fill(0)"
+                )
+            ],
+            unit="short",
+            interval=interval(kind),
+        )
+    )
+
+
+def _bad(kind: TwinType) -> timeseries.Panel:
+    """Of each channel the share of cells that are not good."""
+    steps = steps_of(kind)
+    asked = []
+    for channel in kind.channels:
+        quality = steps.quality(channel.name)
+        asked.append(
+            InfluxQuery(
+                f'SELECT mean("bad") AS {identifier(channel.name)} FROM (SELECT ceil({quality} / 63) AS "bad" '
+                f"FROM {steps.source} WHERE $timeFilter) WHERE $timeFilter GROUP BY time($__interval) fill(null)"
+            )
+        )
+    return (
+        curve(
+            "Readings that are not good",
+            "Share of each channel's cells that are out of range, stuck, a spike, a filled gap, in a wrong unit or missing. "
+            "They are kept and marked, and do not train.",
+            asked,
+            unit="percentunit",
+            interval=interval(kind),
+        )
+        .min(0)
+        .max(1)
+    )

@@ -1,0 +1,190 @@
+"""Every query of every dashboard, on a real InfluxDB with the demo plant's data in it: none is wrong, none comes back empty.
+
+Grafana does not run here: what its backend replaces in a query is replaced as `pkg/tsdb/influxdb/models/query.go` does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.grafana.export import rendered
+from deploy.grafana.frame import fleet_of
+from deploy.grafana.panels import SEVERITY_COLOURS
+from deploy.grafana.read_token import FILE, ensure_read_token
+from deploy.influxd import InfluxDbAddress
+from deploy.type_files import files_of, read_types
+from streams.records import Alert, Serving, alert_id
+from streams.stores.influxdb import InfluxDbStore
+from streams.stores.influxdb_server import InfluxDb, Rows
+from streams.stores.influxdb_setup import Buckets
+from streams.stores.port import StoreRefused
+from tests.streams.gateway import plant as demo
+from twin.types import TwinType
+
+pytestmark = pytest.mark.influxdb
+DEFINITIONS = Path(__file__).parents[2] / "deploy" / "feeds" / "definitions"
+TYPES = [kind for kind in read_types(files_of([DEFINITIONS])).types.values() if kind.slug.startswith("water.")]
+DASHBOARDS: dict[str, dict[str, Any]] = {uid: json.loads(text) for uid, text in rendered(fleet_of(TYPES)).items()}
+MS = 1_000_000
+ALERT_EVERY = 12 * 300 * 10**9
+
+
+@dataclass(frozen=True)
+class Stored:
+    server: InfluxDb
+    database: str
+    from_ms: int
+    to_ms: int
+
+    def ask(self, query: str) -> list[Rows]:
+        return self.server.query(self.database, query)[0]
+
+
+def alerts_of(plant: demo.Plant) -> list[Alert]:
+    """Of the first twin of each type one alert of each severity, all on; the newest is then acknowledged and marked as false."""
+    made = []
+    for kind in {block.type for block in plant.blocks}:
+        block = next(block for block in plant.blocks if block.type == kind)
+        asset = min(block.asset[0] for block in plant.blocks if block.type == kind)
+        for nth, severity in enumerate(SEVERITY_COLOURS):
+            onset = int(block.time_ns[0]) + nth * ALERT_EVERY
+            fields = plant.alerts[0].model_dump() | {
+                "id": alert_id(asset, f"limit:{severity}", onset),
+                "asset": asset,
+                "type": kind,
+                "condition": f"limit:{severity}",
+                "severity": severity,
+                "onset_ns": onset,
+            }
+            made.append(Alert.model_validate(fields))
+            if nth == len(SEVERITY_COLOURS) - 1:
+                made.append(Alert.model_validate(fields | {"revision": 2, "acknowledged": True, "false_alarm": True}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
+    """A day of the demo plant, written by the real store."""
+    database = f"g{uuid.uuid4().hex[:8]}"
+    plant = demo.make(1.0)
+    store = InfluxDbStore(influxdb.url, token=influxdb.token, org=influxdb.org, bucket=database)
+    try:
+        store.write_history(plant.blocks)
+        store.write_alerts(alerts_of(plant))
+        records = demo._models(sorted({block.type for block in plant.blocks}))
+        store.write_swaps([Serving.model_validate_json(value) for key, value in records if b"/serving/" in key])
+    finally:
+        store.close()
+    server = InfluxDb(influxdb.url, token=influxdb.token, org=influxdb.org)
+    times = [time for block in plant.blocks for time in (int(block.time_ns[0]), int(block.time_ns[-1]))]
+    yield Stored(server, database, min(times) // MS, max(times) // MS)
+    server.close()
+
+
+def in_period(query: str, stored: Stored, variables: dict[str, str], *, by_wall_clock: bool) -> str:
+    """The query as Grafana sends it: with the period, an interval, and each variable's value as a regular expression."""
+    period = "time > 0" if by_wall_clock else f"time >= {stored.from_ms}ms and time <= {stored.to_ms}ms"
+    query = query.replace("$timeFilter", period).replace("$__interval", "5m")
+    for name, value in variables.items():
+        query = query.replace(f"${{{name}:regex}}", value)
+    left = re.search(r"\$[\w{]+", query)
+    assert left is None, f"{left} in {query}"
+    return query
+
+
+def values(found: list[Rows]) -> list[Any]:
+    return [value for rows in found for row in rows.values for value in row[1:] if value is not None]
+
+
+def names_of(variable: dict[str, Any], stored: Stored) -> list[str]:
+    return [
+        str(row[1]) for rows in stored.ask(in_period(variable["query"], stored, {}, by_wall_clock=False)) for row in rows.values
+    ]
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+def test_every_query_of_a_dashboard_finds_something(uid: str, stored: Stored) -> None:
+    dashboard = DASHBOARDS[uid]
+    variables = {}
+    for variable in dashboard.get("templating", {}).get("list", []):
+        names = names_of(variable, stored)
+        assert names, variable["query"]
+        variables[variable["name"]] = variable.get("allValue") or re.escape(min(names))
+    asked = [(panel["title"], target["query"]) for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    asked += [(mark["name"], mark["target"]["query"]) for mark in dashboard.get("annotations", {}).get("list", [])]
+    assert len(asked) >= 4
+    empty = []
+    for title, query in asked:
+        full = in_period(query, stored, variables, by_wall_clock='"swaps"' in query)
+        if not values(stored.ask(full)):
+            empty.append((title, full))
+    assert empty == []
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.slug)
+def test_a_channels_curve_is_what_was_written_within_its_band(kind: TwinType, stored: Stored) -> None:
+    (dashboard,) = (one for one in DASHBOARDS.values() if one["title"] == f"Twin: {kind.display_name}")
+    asset = min(names_of(dashboard["templating"]["list"][0], stored))
+    for channel in kind.channels:
+        (panel,) = (panel for panel in dashboard["panels"] if panel["title"] == (channel.display_name or channel.name))
+        query = in_period(panel["targets"][0]["query"], stored, {"asset": re.escape(asset)}, by_wall_clock=False)
+        (rows,) = stored.ask(query)
+        assert rows.columns == ["time", "Seen", "Expected", "Upper", "Lower"]
+        full = [row for row in rows.values if None not in row]
+        assert full
+        assert all(lower <= expected <= upper for _, _, expected, upper, lower in full)
+
+
+def test_marks_have_their_text_and_tags_as_columns_of_one_series(stored: Stored) -> None:
+    for dashboard in DASHBOARDS.values():
+        for mark in dashboard.get("annotations", {}).get("list", []):
+            variables = {"asset": ".*"}
+            query = in_period(mark["target"]["query"], stored, variables, by_wall_clock='"swaps"' in mark["target"]["query"])
+            (rows,) = stored.ask(query)
+            assert {mark["target"]["textColumn"], *mark["target"]["tagsColumn"].split(",")} <= set(rows.columns)
+
+
+def test_counts_of_alerts_are_right(stored: Stored) -> None:
+    alerts = {panel["title"]: panel for panel in DASHBOARDS["livetwin-alerts"]["panels"]}
+    found = {}
+    for title in ("Active", "Not acknowledged", "Began", "False alarms"):
+        query = alerts[title]["targets"][0]["query"]
+        (value,) = values(stored.ask(in_period(query, stored, {"asset": ".*", "type": ".*"}, by_wall_clock=False)))
+        found[title] = value
+    types, severities = len(TYPES), len(SEVERITY_COLOURS)
+    assert found == {
+        "Active": types * severities,
+        "Not acknowledged": types * (severities - 1),
+        "Began": types * severities,
+        "False alarms": types,
+    }
+
+
+def test_grafanas_token_reads_all_and_changes_nothing(stored: Stored, tmp_path: Path) -> None:
+    buckets = Buckets(stored.database)
+    assert ensure_read_token(stored.server, buckets, tmp_path)
+    token = (tmp_path / FILE).read_text()
+    assert not ensure_read_token(stored.server, buckets, tmp_path), "a token that is good was drawn anew"
+    reader = InfluxDb(stored.server.url, token=token, org=stored.server.org)
+    try:
+        for query in ('SELECT last("risk") FROM "water.tank"', 'SELECT last("revision") FROM "records"."alerts"'):
+            assert values(reader.query(stored.database, query)[0])
+        with pytest.raises(StoreRefused, match="403"):
+            reader.write(stored.database, [b"water.tank,asset=tank-1 risk=1 1"])
+    finally:
+        reader.close()
+    (tmp_path / FILE).write_text("withdrawn")
+    assert ensure_read_token(stored.server, buckets, tmp_path)
+    assert (tmp_path / FILE).read_text() not in ("withdrawn", token)
+    old = InfluxDb(stored.server.url, token=token, org=stored.server.org)
+    with pytest.raises(StoreRefused, match="401"):
+        old.query(stored.database, 'SELECT last("risk") FROM "water.tank"')
+    old.close()

@@ -1,75 +1,50 @@
 """POST /v1/telemetry and /v1/events: the topics' own formats over HTTP.
 
-In:   a JSON object or a list of them; telemetry single (`time` one time) or in columns (`time` a list).
-Out:  202 with counts when the broker has acknowledged every record; 400 naming the item that does not fit: then none was taken.
+In:   telemetry as JSON, CloudEvents or Arrow (`streams/gateway/intake.py`); events as a JSON object or a list of them.
+Out:  202 with counts when the broker has acknowledged every record; 207 when a part of the telemetry can't be used, naming that
+      part; 400 when nothing was taken; 503 with Retry-After when the broker is away or too much waits for it already.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
+from starlette.responses import Response
 
-from streams.decoding import decode
-from streams.formats.json_readings import column_values
-from streams.formats.readings import Telemetry
+from streams.decoding import is_json
+from streams.formats import cloud_events
+from streams.formats.cloud_events import media_type
+from streams.formats.schemas import CLOUD_EVENT, COLUMNS, EVENT, SINGLE, TELEMETRY
 from streams.gateway.gateway import Gateway
+from streams.gateway.intake import (
+    MOST_ITEMS,
+    MOST_REFUSED,
+    Refusal,
+    listed_items,
+    read_telemetry,
+    where_of,
+    without_consequence,
+)
 from streams.gateway.problem import ApiError, FieldError, responses
 from streams.gateway.views import first_problem
 from streams.records import EventRecord
 from twin.errors import ReadingRefused
 from twin.time import parse_time
 
-MOST_ITEMS = 50_000
 MOST_ERRORS = 20  # named in one answer
-
-_NUMBER = {"type": ["number", "boolean", "null"]}
-_TIME = {
-    "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
-    "description": "RFC 3339, or epoch in s, ms, µs or ns",
-}
-SINGLE = {
-    "type": "object",
-    "title": "Reading",
-    "required": ["asset", "time"],
-    "properties": {"asset": {"type": "string", "minLength": 1, "maxLength": 256}, "time": _TIME},
-    "additionalProperties": _NUMBER,
-    "examples": [{"asset": "p1", "time": "2026-01-01T00:00:00Z", "flow": 1.2}],
-}
-COLUMNS = {
-    "type": "object",
-    "title": "Readings of one asset in columns",
-    "required": ["asset", "time"],
-    "properties": {
-        "asset": {"type": "string", "minLength": 1, "maxLength": 256},
-        "time": {"type": "array", "items": _TIME, "minItems": 1, "maxItems": 100_000},
-    },
-    "additionalProperties": {"type": "array", "items": _NUMBER},
-    "examples": [{"asset": "p1", "time": [1767225600, 1767225601], "flow": [1.2, 1.3]}],
-}
-TELEMETRY = {"oneOf": [SINGLE, COLUMNS]}
-_EVENT = {
-    "type": "object",
-    "title": "Event",
-    "required": ["asset", "time", "kind"],
-    "properties": {
-        "asset": {"type": "string", "minLength": 1},
-        "time": _TIME,
-        "kind": {"type": "string", "description": "log | maintenance | message | fault"},
-        "text": {"type": "string"},
-        "code": {"type": ["string", "null"]},
-        "label": {"type": ["string", "null"]},
-        "active": {"type": ["boolean", "null"]},
-    },
-}
 
 
 class TelemetryTaken(BaseModel):
     records: int = Field(description="records acknowledged by the broker")
     readings: int = Field(description="times in them")
     assets: int
+    items: int = Field(description="items that came")
+    refused: list[Refusal] = Field(
+        default=[], description=f"items, or parts of them, that were not taken; {MOST_REFUSED} at most"
+    )
 
 
 class EventsTaken(BaseModel):
@@ -82,31 +57,41 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.post(
         "/v1/telemetry",
-        summary="Readings: single, in columns, or a list of either",
+        summary="Readings: JSON, CloudEvents, Arrow",
+        description=(
+            "The formats of the topic `telemetry`, by Content-Type. What can be used is taken; 202: all of it; 207: a part, "
+            "and `refused` names the rest; 400: nothing. An Arrow stream is split by partition, so its assets may be any."
+        ),
         status_code=202,
         response_model=TelemetryTaken,
-        responses=responses(400, 413, 415, 503),
+        responses={207: {"model": TelemetryTaken, "description": "A part was taken"}, **responses(400, 413, 415, 503)},
         openapi_extra=_body(
-            {"oneOf": [SINGLE, COLUMNS, {"type": "array", "items": TELEMETRY, "minItems": 1, "maxItems": MOST_ITEMS}]}
+            {
+                "application/json": {"oneOf": [SINGLE, COLUMNS, _list_of(TELEMETRY)]},
+                cloud_events.STRUCTURED: CLOUD_EVENT,
+                cloud_events.BATCH: _list_of(CLOUD_EVENT),
+                cloud_events.ARROW: {"type": "string", "format": "binary"},
+            }
         ),
     )
-    async def telemetry(request: Request) -> dict[str, int]:
-        items = await _items(request)
-        errors: list[FieldError] = []
-        records: list[tuple[bytes, bytes]] = []
-        readings = 0
-        for position, item in enumerate(items):
-            payload = orjson.dumps(item)
-            try:
-                asset, count = check_reading(payload)
-            except ReadingRefused as error:
-                errors.append(FieldError(where=_where(position, items), message=_without_consequence(error)))
-                continue
-            readings += count
-            records.append((asset.encode(), payload))
-        _refuse_all(errors, len(items))
-        await gateway.producer.send(gateway.topics.telemetry, records)
-        return {"records": len(records), "readings": readings, "assets": len({key for key, _ in records})}
+    async def telemetry(request: Request, response: Response) -> TelemetryTaken:
+        body = await request.body()
+        partitions = gateway.follower.partitions(gateway.topics.state)  # as many as telemetry
+        found = await asyncio.to_thread(read_telemetry, body, request.headers.items(), partitions)
+        if not found.records:
+            first = found.refused[0]
+            detail = f"{found.count} of {found.count} item(s) can't be used; {first.where}: {first.message}; nothing was taken"
+            raise ApiError(400, detail, errors=[FieldError(where=one.where, message=one.message) for one in found.refused])
+        await gateway.producer.deliver(gateway.topics.telemetry, found.records)
+        if found.refused:
+            response.status_code = 207
+        return TelemetryTaken(
+            records=len(found.records),
+            readings=found.readings,
+            assets=len(found.assets),
+            refused=found.refused,
+            items=found.count,
+        )
 
     @routes.post(
         "/v1/events",
@@ -114,17 +99,17 @@ def router(gateway: Gateway) -> APIRouter:
         status_code=202,
         response_model=EventsTaken,
         responses=responses(400, 413, 415, 503),
-        openapi_extra=_body({"oneOf": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MOST_ITEMS}]}),
+        openapi_extra=_body({"application/json": {"oneOf": [EVENT, _list_of(EVENT)]}}),
     )
     async def events(request: Request) -> dict[str, int]:
-        items = await _items(request)
+        items = _items(request.headers.get("content-type", ""), await request.body())
         errors: list[FieldError] = []
         records: list[tuple[bytes, bytes]] = []
         for position, item in enumerate(items):
             try:
                 event = check_event(item)
             except ReadingRefused as error:
-                errors.append(FieldError(where=_where(position, items), message=_without_consequence(error)))
+                errors.append(FieldError(where=where_of(position, item), message=without_consequence(error)))
                 continue
             records.append((event.asset.encode(), event.to_bytes()))
         _refuse_all(errors, len(items))
@@ -132,25 +117,6 @@ def router(gateway: Gateway) -> APIRouter:
         return {"records": len(records), "assets": len({key for key, _ in records})}
 
     return routes
-
-
-def check_reading(payload: bytes) -> tuple[str, int]:
-    """Asset and number of times of one telemetry record, decoded as the processor does; stricter: every value is a number.
-
-    Raises ReadingRefused.
-    """
-    found = decode(payload)
-    assert isinstance(found, Telemetry)  # JSON
-    if not found.channels:
-        raise ReadingRefused("shape", f"{found.asset} has a time and no channel, expected at least one number beside it")
-    for name, value in found.channels.items():
-        column = value if found.columnar else [value]
-        if isinstance(value, list) and not found.columnar:
-            raise ReadingRefused("shape", f"{name} is a list and time is not, expected both to be lists, or neither")
-        if column_values(column)[1]:
-            bad = next((cell for cell in column if not isinstance(cell, int | float | None)), column[0])
-            raise ReadingRefused("value", f"{name} is {str(bad)[:60]!r}, expected a finite number or null")
-    return found.asset, len(found.time_ns) if not isinstance(found.time_ns, int) else 1
 
 
 def check_event(item: Any) -> EventRecord:
@@ -168,20 +134,11 @@ def check_event(item: Any) -> EventRecord:
         raise ReadingRefused("shape", first_problem(error)) from error
 
 
-async def _items(request: Request) -> list[Any]:
+def _items(content_type: str, body: bytes) -> list[Any]:
     """The body as a list. Raises ApiError 400, 415."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json" and not media.endswith("+json"):
-        raise ApiError(415, f"Content-Type is {media or 'missing'!r}, expected application/json; nothing was taken")
-    body = await request.body()
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not JSON: {error}; nothing was taken") from error
-    items = found if isinstance(found, list) else [found]
-    if not 0 < len(items) <= MOST_ITEMS:
-        raise ApiError(400, f"{len(items)} items in the list, expected 1 to {MOST_ITEMS}; nothing was taken")
-    return items
+    if not is_json(media_type(content_type)):
+        raise ApiError(415, f"Content-Type is {content_type or 'missing'!r}, expected application/json; nothing was taken")
+    return listed_items(body)
 
 
 def _refuse_all(errors: list[FieldError], items: int) -> None:
@@ -191,21 +148,9 @@ def _refuse_all(errors: list[FieldError], items: int) -> None:
         raise ApiError(400, detail, errors=errors[:MOST_ERRORS])
 
 
-def _where(position: int, items: list[Any]) -> str:
-    item = items[position]
-    asset = item.get("asset") if isinstance(item, dict) else None
-    return f"item {position}" + (f" (asset {asset[:60]!r})" if isinstance(asset, str) else "")
+def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": schema, "minItems": 1, "maxItems": MOST_ITEMS}
 
 
-def _without_consequence(error: ReadingRefused) -> str:
-    """What is wrong; the decoder's own ending speaks of the stream, where refused records are kept."""
-    return (
-        str(error)
-        .removesuffix("; kept in dead-letter")
-        .removesuffix("; it is kept in dead-letter")
-        .removesuffix("; the record is kept in dead-letter")
-    )
-
-
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def _body(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {media: {"schema": schema} for media, schema in schemas.items()}}}

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from streams.gateway.api_ingest import TELEMETRY
+from streams.formats.schemas import TELEMETRY
 from streams.records import (
     EPOCH_HEADER,
     Alert,

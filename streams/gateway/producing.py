@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -20,6 +21,17 @@ from streams.gateway.problem import ApiError, BrokerAway
 log = logging.getLogger(__name__)
 
 _ACKNOWLEDGED_WITHIN_S = 10.0
+MOST_WAITING_BYTES = 64 << 20  # of records that the broker has not acknowledged; more is refused at once
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record. Its partition is by its key, or as told."""
+
+    value: bytes
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class RecordProducer:
@@ -29,14 +41,35 @@ class RecordProducer:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._waiting_bytes = 0
         self.produced: Counter[str] = Counter()  # topic → records acknowledged
 
     async def send(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """Records by key and value. Raises as `deliver`."""
+        await self.deliver(topic, [Outgoing(value, key) for key, value in records])
+
+    async def deliver(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Raises BrokerAway; then some of the records may still arrive: every consumer of them is idempotent."""
+        size = sum(len(one.value) for one in records)
+        if self._waiting_bytes and self._waiting_bytes + size > MOST_WAITING_BYTES:
+            raise BrokerAway(
+                f"{self._waiting_bytes:,} bytes wait for the broker already, expected {MOST_WAITING_BYTES:,} at most; "
+                "nothing was taken; send it again"
+            )
+        self._waiting_bytes += size
+        try:
+            await self._deliver(topic, records)
+        finally:
+            self._waiting_bytes -= size
+
+    async def _deliver(self, topic: str, records: Sequence[Outgoing]) -> None:
         try:
             async with asyncio.timeout(_ACKNOWLEDGED_WITHIN_S):
                 producer = await self._started()
-                waiting = [await producer.send(topic, value, key=key) for key, value in records]
+                waiting = [
+                    await producer.send(topic, one.value, key=one.key, partition=one.partition, headers=list(one.headers))
+                    for one in records
+                ]
                 await asyncio.gather(*waiting)
         except MessageSizeTooLargeError as error:
             raise ApiError(

@@ -146,11 +146,14 @@ def test_models_tell_champion_history_refusals_and_who_serves(http: httpx.Client
 def test_telemetry_lands_on_the_topic_keyed_by_asset(http: httpx.Client, running: Running) -> None:
     single = {"asset": "http-1", "time": "2026-01-01T00:00:00Z", "flow": 1.25}
     columns = {"asset": "http-2", "time": [1_767_225_600, 1_767_225_601], "flow": [1, None], "on": [True, False]}
-    assert http.post("/v1/telemetry", json=single).json() == {"records": 1, "readings": 1, "assets": 1}
+    assert http.post("/v1/telemetry", json=single).json() == {
+        "records": 1, "readings": 1, "assets": 1, "items": 1, "refused": [],
+    }  # fmt: skip
     answer = http.post("/v1/telemetry", json=[columns, single])
     assert answer.status_code == 202
-    assert answer.json() == {"records": 2, "readings": 3, "assets": 2}
-    found = [(one.key, orjson.loads(one.value)) for one in records(running, running.topics.telemetry)]
+    assert answer.json() == {"records": 2, "readings": 3, "assets": 2, "items": 2, "refused": []}
+    every = records(running, running.topics.telemetry)
+    found = [(one.key, orjson.loads(one.value)) for one in every if one.key in (b"http-1", b"http-2")]
     assert sorted(key for key, _ in found) == [b"http-1", b"http-1", b"http-2"]
     assert (b"http-2", columns) in found
     assert (b"http-1", single) in found
@@ -170,16 +173,21 @@ def test_telemetry_lands_on_the_topic_keyed_by_asset(http: httpx.Client, running
         ("text", "JSON str"),
     ],
 )
-def test_bad_telemetry_is_refused_by_name_and_nothing_is_taken(
+def test_bad_telemetry_is_refused_by_name_and_what_is_good_beside_it_is_taken(
     http: httpx.Client, running: Running, body: Any, says: str
 ) -> None:
     before = len(records(running, running.topics.telemetry))
-    good = {"asset": "p1", "time": 1, "flow": 1}
-    found = problem(http.post("/v1/telemetry", json=[good, body] if isinstance(body, dict) else body), 400)
+    found = problem(http.post("/v1/telemetry", json=body), 400)
     assert says in found["detail"]
-    if isinstance(body, dict):
-        assert found["errors"][0]["where"].startswith("item 1")
     assert len(records(running, running.topics.telemetry)) == before
+    if isinstance(body, dict):
+        assert found["errors"][0]["where"].startswith("item 0")
+        answer = http.post("/v1/telemetry", json=[{"asset": "p1", "time": 1, "flow": 1}, body])
+        assert answer.status_code == 207
+        taken = answer.json()
+        assert (taken["items"], taken["records"], [one["where"][:6] for one in taken["refused"]]) == (2, 1, ["item 1"])
+        assert says in taken["refused"][0]["message"]
+        assert len(records(running, running.topics.telemetry)) == before + 1
 
 
 def test_a_body_that_is_too_large_or_no_json_is_said_to_be(http: httpx.Client) -> None:

@@ -1,0 +1,67 @@
+"""JSON schemas of what feeders write, for OpenAPI and AsyncAPI alike: readings, events, and CloudEvents around readings."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from streams.formats.limits import MAX_ASSET, MAX_READINGS
+
+_NUMBER: Final[dict[str, Any]] = {"type": ["number", "boolean", "null"]}
+TIME: Final[dict[str, Any]] = {
+    "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
+    "description": "RFC 3339, or epoch in s, ms, µs or ns",
+}
+SINGLE: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Reading",
+    "required": ["asset", "time"],
+    "properties": {"asset": {"type": "string", "minLength": 1, "maxLength": MAX_ASSET}, "time": TIME},
+    "additionalProperties": _NUMBER,
+    "examples": [{"asset": "p1", "time": "2026-01-01T00:00:00Z", "flow": 1.2}],
+}
+COLUMNS: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Readings of one asset in columns",
+    "required": ["asset", "time"],
+    "properties": {
+        "asset": {"type": "string", "minLength": 1, "maxLength": MAX_ASSET},
+        "time": {"type": "array", "items": TIME, "minItems": 1, "maxItems": MAX_READINGS},
+    },
+    "additionalProperties": {"type": "array", "items": _NUMBER},
+    "examples": [{"asset": "p1", "time": [1767225600, 1767225601], "flow": [1.2, 1.3]}],
+}
+TELEMETRY: Final[dict[str, Any]] = {"oneOf": [SINGLE, COLUMNS]}
+CLOUD_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "CloudEvent 1.0 around readings, structured mode",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "minLength": 1, "description": "who produced it; never taken for an asset"},
+        "type": {"type": "string", "minLength": 1},
+        "subject": {"type": "string", "description": "the asset, where the data name none"},
+        "time": {"type": "string", "format": "date-time", "description": "the time, where the data have none"},
+        "datacontenttype": {"type": "string"},
+        "data": {"type": "object", "description": "a reading, or readings in columns"},
+        "data_base64": {"type": "string", "description": "the same, or an Arrow stream, as bytes"},
+    },
+    "examples": [{
+        "specversion": "1.0", "id": "7", "source": "/line/1", "type": "reading", "subject": "p1",
+        "time": "2026-01-01T00:00:00Z", "data": {"flow": 1.2},
+    }],
+}  # fmt: skip
+EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Event",
+    "required": ["asset", "time", "kind"],
+    "properties": {
+        "asset": {"type": "string", "minLength": 1},
+        "time": TIME,
+        "kind": {"type": "string", "description": "log | maintenance | message | fault"},
+        "text": {"type": "string"},
+        "code": {"type": ["string", "null"]},
+        "label": {"type": ["string", "null"]},
+        "active": {"type": ["boolean", "null"]},
+    },
+}

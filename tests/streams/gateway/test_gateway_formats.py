@@ -1,0 +1,120 @@
+"""POST /v1/telemetry takes every format of the topic, and what it puts there is decoded as it was meant."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from aiokafka import ConsumerRecord
+from aiokafka.partitioner import DefaultPartitioner
+
+from streams.decoding import decode
+from streams.formats.readings import Telemetry, TelemetryTable
+from tests.streams.formats.wire import rows, structured, table
+from tests.streams.gateway import plant
+from tests.streams.gateway.conftest import Running
+from tests.streams.gateway.test_gateway_api import problem, records
+from tests.streams.plant import START
+
+pytestmark = pytest.mark.kafka
+
+ARROW = "application/vnd.apache.arrow.stream"
+NAMES = [f"arrow-{n}" for n in range(20)]
+
+
+def there(running: Running) -> set[tuple[int, int]]:
+    """Places of all that is on the topic."""
+    return {(one.partition, one.offset) for one in records(running, running.topics.telemetry)}
+
+
+def came(running: Running, before: set[tuple[int, int]]) -> list[ConsumerRecord]:
+    return [one for one in records(running, running.topics.telemetry) if (one.partition, one.offset) not in before]
+
+
+def readings(found: list[ConsumerRecord]) -> dict[tuple[str, int], Any]:
+    """Flow by asset and second."""
+    flows: dict[tuple[str, int], Any] = {}
+    for one in found:
+        decoded = decode(one.value, one.headers, one.key)
+        if isinstance(decoded, Telemetry):
+            decoded_times = [decoded.time_ns] if isinstance(decoded.time_ns, int) else decoded.time_ns.tolist()
+            cells = decoded.channels["flow"] if decoded.columnar else [decoded.channels["flow"]]
+            flows |= {(decoded.asset, time // 10**9 - START): cell for time, cell in zip(decoded_times, cells, strict=True)}
+        else:
+            for code, time, flow in zip(decoded.code, decoded.time_ns.tolist(), decoded.channels["flow"].tolist(), strict=True):
+                flows[decoded.assets[code], time // 10**9 - START] = flow
+    return flows
+
+
+def test_an_arrow_stream_is_split_so_that_each_asset_comes_where_its_key_would_put_it(
+    http: httpx.Client, running: Running
+) -> None:
+    before = there(running)
+    flow = [float(n) for n in range(40)]
+    body = table(rows(NAMES * 2, [0] * 20 + [1] * 20, flow=flow), compression="zstd")
+    answer = http.post("/v1/telemetry", content=body, headers={"content-type": ARROW})
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["readings"], answer.json()["assets"]) == (40, 20)
+    found = came(running, before)
+    assert len(found) == answer.json()["records"] == plant.PARTITIONS
+    assert readings(found) == {(name, second): flow[20 * second + n] for n, name in enumerate(NAMES) for second in (0, 1)}
+    every = list(range(plant.PARTITIONS))
+    for one in found:
+        decoded = decode(one.value, one.headers)
+        assert isinstance(decoded, TelemetryTable)
+        assert {DefaultPartitioner()(name.encode(), every, every) for name in decoded.assets} == {one.partition}
+
+
+def test_cloud_events_in_every_mode_arrive_as_they_were_meant(http: httpx.Client, running: Running) -> None:
+    before = there(running)
+    binary = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t", "ce-subject": "p%20%C3%A4"}
+    sent = [
+        http.post("/v1/telemetry", json={"time": START, "flow": 1}, headers=binary),
+        http.post(
+            "/v1/telemetry",
+            content=structured(subject="q", data={"time": START, "flow": 2}),
+            headers={"content-type": "application/cloudevents+json"},
+        ),
+        http.post(
+            "/v1/telemetry",
+            content=b"[" + structured(subject="r", data={"time": [START], "flow": [3]}) + b"]",
+            headers={"content-type": "application/cloudevents-batch+json"},
+        ),
+        http.post(
+            "/v1/telemetry",
+            content=structured(
+                data_base64=base64.b64encode(table(rows(["s", "t"], [0, 0], flow=[4.0, 5.0]))).decode(), datacontenttype=ARROW
+            ),
+            headers={"content-type": "application/cloudevents+json"},
+        ),
+    ]
+    assert [(answer.status_code, answer.json()["readings"]) for answer in sent] == [(202, 1), (202, 1), (202, 1), (202, 2)]
+    assert readings(came(running, before)) == {("p ä", 0): 1, ("q", 0): 2, ("r", 0): 3, ("s", 0): 4.0, ("t", 0): 5.0}
+
+
+def test_what_can_not_be_used_of_a_table_is_named_and_the_rest_is_taken(http: httpx.Client, running: Running) -> None:
+    before = there(running)
+    body = table(rows(["p1", None, "p1"], [0, 0, 1], flow=[1.0, 2.0, float("inf")], site=["a", "b", "c"]))
+    answer = http.post("/v1/telemetry", content=body, headers={"content-type": ARROW})
+    assert answer.status_code == 207
+    assert [one["reason"] for one in answer.json()["refused"]] == ["asset", "not-a-number", "not-a-number"]
+    assert answer.json()["readings"] == 2
+    assert ("p1", 0) in readings(came(running, before))
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "says"),
+    [
+        (table(rows(["p1"], [0], flow=[1]))[:-20], {"content-type": ARROW}, "Arrow"),
+        (orjson.dumps({"asset": "p1"}), {"content-type": ARROW}, "Arrow"),
+        (structured(subject="p1"), {"content-type": "application/cloudevents+json"}, "no data"),
+        (b'{"flow":1}', {"content-type": "application/json", "ce-specversion": "1.0"}, "requires"),
+    ],
+)
+def test_a_body_of_which_nothing_can_be_used_is_a_problem(
+    http: httpx.Client, content: bytes, headers: dict[str, str], says: str
+) -> None:
+    assert says in problem(http.post("/v1/telemetry", content=content, headers=headers), 400)["detail"]

@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TORCH PYTHON
 
-.PHONY: help run test check bench test-services lock secrets dashboards grafana-schema clean environment environment-dev
+.PHONY: asyncapi help run test check bench test-services lock secrets dashboards grafana-schema clean environment environment-dev
 .DEFAULT_GOAL := help
 
 help: ## what there is (this list)
@@ -41,6 +41,9 @@ dashboards: environment-dev ## write the Grafana dashboards of the demo's twin t
 
 grafana-schema: ## write the JSON schema that dashboards are checked against anew (needs npm)
 	@tests/deploy/schemas/grafana_schema.sh
+
+asyncapi: environment-dev ## write the contract of every topic anew
+	$(PY) -m streams.asyncapi docs/asyncapi.json
 
 clean: ## remove caches and build outputs (.venv and LIVETWIN_HOME stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -11,6 +11,15 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from streams.clients import MAX_RECORD_BYTES
 from streams.topics import Topics
 
+HEADERS = {
+    "reason": "one word for scripts",
+    "message": "for people: which, found, expected",
+    "topic": "where the record came from",
+    "partition": "of that topic",
+    "offset": "of that partition",
+    "timestamp": "of the original record, ms",
+    "truncated": "original size in bytes, when the value was cut to fit",
+}
 SMALL_RECORD_BYTES = 900 * 1024  # fits a topic that has the broker's default limit
 _MOST_KEY_BYTES = 64 * 1024
 _MOST_MESSAGE_BYTES = 4 * 1024

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from streams.gateway import asyncapi
+from streams import asyncapi
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, responses
 from streams.gateway.times import NS_PER_MS, rfc3339

@@ -27,6 +27,7 @@ from streams.records import Alert, DemoCommand, Signal
 from streams.topics import Topics
 from streams.trainer import run_trainer
 from tests.streams.alerting_run import AlertingRun, alerting_run
+from tests.streams.contract_check import check_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -119,6 +120,8 @@ async def test_a_calm_week_stays_calm_and_a_leak_is_told(kafka: str, topic_prefi
                 alerting.start()
                 told = await alerts_since(alerting, began_ns)
 
+    checked = await check_topics(kafka, topics, 4)
+    assert {"models:ModelVersion", "models:Serving", "twin.history:HistoryBlock", "alerts:Alert"} <= set(checked)
     neighbours = (await read_definitions(kafka, topics)).fleet.neighbours(LEAK)
     near = [alert for alert in told if alert.asset in {LEAK, *neighbours}]
     assert near, f"the leak at {LEAK} was told of {[alert.asset for alert in told]}, expected it or one of {neighbours}"

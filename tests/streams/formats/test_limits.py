@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams import placing, processing
+from streams import micro_batch, placing
 from streams.decoding import decode
 from streams.folding import Folder
 from streams.formats import limits
@@ -31,7 +31,7 @@ SAID = [
     ("bytes that an Arrow record claims", limits.MAX_ARROW_BYTES),
     ("batches and dictionaries of an Arrow record", limits.MAX_ARROW_MESSAGES),
     ("records of assets without a type", placing.MOST_WAITING),
-    ("telemetry folded at once", processing.MOST_BYTES),
+    ("telemetry folded at once", micro_batch.MOST_BYTES),
 ]
 
 

@@ -26,6 +26,7 @@ from deploy.grafana.panels import (
     stacked,
     thresholds,
 )
+from streams.stores.influxdb_server import identifier
 from twin.types import TwinType
 
 MOST_SHOWN = 20
@@ -60,7 +61,7 @@ def _twins(fleet: Fleet) -> stat.Panel:
     """Of each type the twins with a step in the period shown."""
     asked = [
         InfluxQuery(
-            f'SELECT count("risk") AS "{kind.display_name}" FROM '
+            f'SELECT count("risk") AS {identifier(kind.display_name)} FROM '
             f'(SELECT last("risk") AS "risk" FROM {steps_of(kind).source} WHERE $timeFilter GROUP BY "asset")'
         )
         for kind in fleet.types

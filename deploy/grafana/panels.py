@@ -130,9 +130,9 @@ def count(title: str, description: str, asked: str, *, unit: str = "none", width
     )
 
 
-def word(title: str, description: str, asked: str, *, width: int = 4) -> stat.Panel:
-    """One text, such as a version."""
-    options = ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields("/.*/")
+def word(title: str, description: str, asked: str, *, field: str, width: int = 4) -> stat.Panel:
+    """One text, such as a version: the last of the column `field`."""
+    options = ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(f"/^{field}$/")
     return count(title, description, asked, width=width).reduce_options(options).text_mode(common.BigValueTextMode.VALUE)
 
 

@@ -7,11 +7,12 @@ Out:  a dashboard. What processes say of themselves is under `/metrics` of the g
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.builders import table, timeseries
+from grafana_foundation_sdk.builders import stat, timeseries
+from grafana_foundation_sdk.builders.common import ReduceDataOptions
 
 from deploy.grafana.frame import SYSTEM, Fleet, frame, interval, to_page
 from deploy.grafana.influxql import EPOCHS, InfluxQuery, steps_of
-from deploy.grafana.panels import curve, listing, named, stacked
+from deploy.grafana.panels import count, curve, listing, named, queries, stacked
 from streams.stores.influxdb_server import identifier
 from twin.types import TwinType
 
@@ -42,16 +43,22 @@ def system_dashboard(fleet: Fleet) -> build.Dashboard:
     return shown
 
 
-def _newest(fleet: Fleet) -> table.Panel:
-    asked = [f'SELECT last("fields") AS {identifier(kind.display_name)} FROM {steps_of(kind).source}' for kind in fleet.types]
-    return listing(
+def _newest(fleet: Fleet) -> stat.Panel:
+    """Of each type the time of its newest step: what is shown is the column of the time, the name is the series'."""
+    asked = [
+        InfluxQuery(f'SELECT last("fields") AS {identifier(kind.display_name)} FROM {steps_of(kind).source}')
+        for kind in fleet.types
+    ]
+    panel = count(
         "Newest step of each type",
         "When the newest step of any twin ended, in event time. A type that stands still is not fed, "
         "or nobody serves its partitions.",
-        asked,
-        height=8,
+        "",
+        unit="dateTimeAsIso",
         width=12,
     )
+    time = ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields("/^Time$/")
+    return panel.targets(list(queries(*asked))).display_name("${__series.name}").reduce_options(time).height(8)
 
 
 def _steps(kind: TwinType) -> timeseries.Panel:

@@ -98,6 +98,7 @@ def _summary(kind: TwinType, steps: Steps) -> list[stat.Panel | timeseries.Panel
             "Model version",
             "The version that scored the newest step; empty while the twin is learning.",
             f'SELECT last("version") AS "Version" {newest}',
+            field="Version",
         ),
         count("Steps", "Closed steps in the period shown.", f'SELECT count("fields") AS "Steps" {newest}', unit="short"),
         risk.min(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from streams.formats.readings import Telemetry, TelemetryTable
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.refusals import Refused, listed
+from streams.terms import NEVER
 from twin.arena import Arena
 from twin.intake import Intake
 from twin.reading import ReadingBatchBuilder
@@ -36,17 +37,20 @@ class Place:
     channels: dict[str, int]
     codes: Mapping[str, Mapping[str, float]]  # words of enumerations, by channel
     faults: Mapping[str, str]  # channels that take no readings, and why
+    units: Mapping[str, str] = field(default_factory=dict)  # of the source, where they are not the type's
+    until: int = NEVER  # offset from which on other terms hold
 
     @staticmethod
-    def of(arena: Arena, row: int, partition: int, intake: Intake) -> Place:
+    def of(arena: Arena, row: int, partition: int, intake: Intake, units: Mapping[str, str], until: int) -> Place:
         names = {name: index for index, name in enumerate(arena.type.channel_names) if name not in intake.faults}
         codes = {channel.name: dict(channel.codes) for channel in arena.type.channels if channel.codes}
-        return Place(arena, row, partition, names, codes, intake.faults)
+        return Place(arena, row, partition, names, codes, intake.faults, units, until)
 
 
 class Tally(Protocol):
     refused: list[Refused]
     counts: Counter[str]
+    strange: Counter[tuple[str, str]]  # (asset, channel that its type does not have) → numbers that came
 
 
 def add_table(
@@ -90,6 +94,9 @@ def add_table(
         if unknown and places[positions[0]].faults:
             named = listed([table.assets[one] for one in positions])
             unknown = _faulty(record, named, places[positions[0]].faults, unknown, out)
+        for name in unknown:
+            came = np.bincount(table.code[~np.isnan(table.channels[name])], minlength=len(places))
+            out.strange.update({(table.assets[one], name): int(came[one]) for one in positions if came[one]})
         if unknown:
             found = f"{listed([table.assets[one] for one in positions])} have no channel {listed(sorted(unknown))}"
             out.refused.append(
@@ -132,6 +139,11 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
             builder.add_column(place.row, index, telemetry.time_ns, numbers, record.offset, record.timestamp * 1_000_000)
     if unknown and place.faults:
         unknown = _faulty(record, repr(telemetry.asset), place.faults, unknown, out)
+    for name in unknown:
+        cells = telemetry.channels[name]
+        numbers_came = sum(number(cell) is not None for cell in ([cells] if isinstance(telemetry.time_ns, int) else cells))
+        if numbers_came:
+            out.strange[telemetry.asset, name] += numbers_came
     if unknown:
         known = ", ".join(place.channels)
         out.refused.append(

@@ -70,6 +70,13 @@ class Conditions:
         self.onset[row] = OFF
         self.last_on[row] = OFF
 
+    def take(self, row: int, other: Conditions, other_row: int) -> None:
+        """A twin comes from another type: what is on there and is known here by the same name is on here."""
+        for index, name in enumerate(self.names):
+            if name in other.names:
+                self.onset[row, index] = other.onset[other_row, other.names.index(name)]
+                self.last_on[row, index] = other.last_on[other_row, other.names.index(name)]
+
     def active(self, rows: Ints) -> NDArray[np.bool_]:
         """Which conditions are on, or cleared less than the off-delay ago, (N, K)."""
         return np.asarray(self.onset[rows] != OFF)

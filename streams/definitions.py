@@ -1,7 +1,7 @@
 """The `definitions` topic as a view: which twin types exist, which assets, how they relate.
 
 In:   records under `type/<dtmi>` (DTDL interface), `twin/<asset>` (TwinDeclaration), `property/<asset>/<time>` (PropertyChange)
-      and `home/<asset>` (AssetHome).
+      and, from processors, `home/<asset>` (AssetHome) and `terms/<asset>/<epoch>` (TwinTerms).
 Out:  `Definitions`: compiled types, the fleet, and on which partition each asset lives.
       A record that can't be used is logged and counted, never raised.
 """
@@ -20,6 +20,8 @@ from pydantic import ValidationError
 from streams import clients
 from streams.homes import PREFIX as HOME
 from streams.homes import Homes
+from streams.terms import PREFIX as TERMS
+from streams.terms import Terms
 from streams.topics import Topics
 from twin.errors import LivetwinError, TypeInvalid
 from twin.fleet import Fleet, PropertyChange, TwinDeclaration
@@ -42,6 +44,8 @@ class Definitions:
         self.faults: dict[str, str] = {}  # key → why it is not used as it stands
         self.fleet = Fleet()
         self.homes = Homes()
+        self.terms = Terms()
+        self.redeclared: set[str] = set()  # twins whose type or units were declared anew; whoever acts on it empties it
         self.revision = 0
         self.position = 0  # of the topic: everything before it is in the view
         self.unusable: Counter[str] = Counter()
@@ -50,6 +54,14 @@ class Definitions:
         """Compiled type of a declared asset; None when the asset or its type is not declared."""
         declaration = self.fleet.get(asset)
         return None if declaration is None else self.types.get(declaration.type)
+
+    def terms_at(self, asset: str, offset: int) -> tuple[TwinType | None, dict[str, str], int]:
+        """Type and units of an asset at an offset of its partition, and the offset at which others begin."""
+        term, until = self.terms.at(asset, offset)
+        if term is not None:
+            return self.types.get(term.type), term.units, until
+        declared = self.fleet.get(asset)
+        return self.type_of(asset), declared.units if declared is not None else {}, until
 
     def by_slug(self, slug: str) -> TwinType | None:
         return next((kind for kind in self.types.values() if kind.slug == slug), None)
@@ -62,6 +74,8 @@ class Definitions:
         try:
             if name.startswith(HOME):
                 changed = self.homes.apply(name, value)
+            elif name.startswith(TERMS):
+                changed = self.terms.apply(name, value or b"")
             elif name.startswith("type/"):
                 changed = self._declare_type(name, orjson.loads(value or b""))
             elif name.startswith("property/"):
@@ -123,6 +137,9 @@ class Definitions:
         faults = compile_intake(kind, declaration.units).faults if kind is not None else {}
         if faults:
             raise TypeInvalid(f"twin {declaration.asset!r}: {'; '.join(faults.values())}; the declaration is not used")
+        before = self.fleet.get(declaration.asset)
+        if before is not None and (before.type, before.units) != (declaration.type, declaration.units):
+            self.redeclared.add(declaration.asset)
         self.fleet.declare(declaration)
         self.faults.pop(name, None)
         return True

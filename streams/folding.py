@@ -7,33 +7,24 @@ No I/O: the caller reads and writes topics.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-
-import numpy as np
+from collections.abc import Iterable, Mapping
 
 from streams.batching import Place, add_readings, add_table, elsewhere, home_of
 from streams.decoding import decode
 from streams.definitions import Definitions
+from streams.folded import Folded, Moved, joined
 from streams.formats.readings import Decoded, Telemetry, TelemetryTable
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.placing import Placing, Unplaceable
 from streams.refusals import Refused, one_a_record, untimely
-from twin.arena import Arena, ClosedSteps
+from streams.terms import NEVER
+from twin.arena import Arena
 from twin.errors import ReadingRefused
 from twin.intake import IntakeTable, compile_intake
+from twin.moving import move_row, same_grid
 from twin.reading import ReadingBatchBuilder
 from twin.types import TwinType
-
-
-@dataclass(slots=True)
-class Folded:
-    closed: list[ClosedSteps] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)  # values: accepted, duplicate, late, ahead, …; records
 
 
 class Folder:
@@ -44,15 +35,20 @@ class Folder:
         window: steps in the windows of closed steps.
         claims: claim the partition of each new asset, and fold it when the claim has come back with `definitions`; else the
             first partition that an asset comes on is its home, as long as nobody has claimed another.
+        as_declared: take the whole log on the terms that are declared now, as who learns what will serve does; else each
+            stretch on the terms that held there.
     """
 
-    def __init__(self, definitions: Definitions, *, window: int = 64, claims: bool = False) -> None:
+    def __init__(self, definitions: Definitions, *, window: int = 64, claims: bool = False, as_declared: bool = False) -> None:
         self.definitions = definitions
         self.arenas: dict[str, Arena] = {}
         self._window = window
         self._places: dict[str, Place] = {}
         self._intakes: dict[str, IntakeTable] = {}  # by type
+        self._due: dict[str, int] = {}  # twins whose terms change → from which offset on
+        self._left: list[tuple[Arena, int]] = []  # rows of twins that moved, free once their last steps are scored
         self._claims = claims
+        self._as_declared = as_declared
         self._claimed: set[str] = set()  # assets whose claim is under way
         self._repeated: set[str] = set()  # assets whose disputed claim is under way again
         self._revision = definitions.revision
@@ -65,20 +61,56 @@ class Folder:
             found = self.arenas[kind.id] = Arena(kind, window=self._window)
         return found
 
-    def place(self, asset: str, kind: TwinType, partition: int) -> int:
-        """Row of a twin in its type's arena, made when it is new."""
+    def place(self, asset: str, kind: TwinType, partition: int, *, offset: int = 0) -> int:
+        """Row of a twin in its type's arena, made when it is new.
+
+        Args:
+            offset: the first one to be folded; which units hold, and until when, depends on it.
+        """
         arena = self.arena(kind)
         row = arena.row(asset, partition)
-        declared = self.definitions.fleet.get(asset)
-        intake = compile_intake(arena.type, declared.units if declared is not None else {})
-        self._intakes.setdefault(arena.type.id, IntakeTable(len(arena.type.channels))).put(row, intake)
-        self._places[asset] = Place.of(arena, row, partition, intake)
+        _, units, until = self._terms_at(asset, offset)
+        self._take_in(asset, arena, row, partition, units, until)
         return row
+
+    def _take_in(self, asset: str, arena: Arena, row: int, partition: int, units: Mapping[str, str], until: int) -> None:
+        intake = compile_intake(arena.type, units)
+        self._intakes.setdefault(arena.type.id, IntakeTable(len(arena.type.channels))).put(row, intake)
+        self._places[asset] = Place.of(arena, row, partition, intake, units, until)
+        self._due.pop(asset, None)
+        if until != NEVER:
+            self._due[asset] = until
+
+    def _terms_at(self, asset: str, offset: int) -> tuple[TwinType | None, Mapping[str, str], int]:
+        if not self._as_declared:
+            return self.definitions.terms_at(asset, offset)
+        declared = self.definitions.fleet.get(asset)
+        return self.definitions.type_of(asset), declared.units if declared is not None else {}, NEVER
+
+    def expect(self, asset: str) -> None:
+        """New terms were told of a twin that is here: they hold from their offset on."""
+        place = self._places[asset]
+        later = [term.offset for term in self.definitions.terms.of(asset) if term.offset >= place.arena.next_offset[place.row]]
+        if later:
+            place.until = self._due[asset] = later[0]
+
+    def resume(self, asset: str, next_offset: int) -> None:
+        """A twin is back as it was before `next_offset`; what was declared since then is still to be acted on."""
+        place = self._places[asset]
+        _, units, until = self._terms_at(asset, next_offset - 1)
+        self._take_in(asset, place.arena, place.row, place.partition, units, until)
+        if until == NEVER and self.definitions.type_of(asset) != place.arena.type:
+            self.definitions.redeclared.add(asset)
+
+    def on_terms(self, asset: str) -> Place | None:
+        """Where a twin is, if it is here."""
+        return self._places.get(asset)
 
     def drop(self, partition: int) -> None:
         """Forget all twins of a partition that is no longer ours."""
         for asset in [asset for asset, place in self._places.items() if place.partition == partition]:
             self._places.pop(asset).arena.remove(asset)
+            self._due.pop(asset, None)
         self.placing.drop(partition)
 
     def assets(self, partition: int) -> list[tuple[str, Arena, int]]:
@@ -94,9 +126,17 @@ class Folder:
         """
         out = Folded()
         homes = self.definitions.homes
+        for arena, row in self._left:
+            arena.free(row)
+        self._left.clear()
         builders: dict[str, ReadingBatchBuilder] = {}
         origin: dict[tuple[int, int], LogRecord] = {}
         for record, decoded in self._placed(records, out, infer):
+            assets = decoded.assets if isinstance(decoded, TelemetryTable) else (decoded.asset,)
+            if self._due and any(self._due.get(asset, NEVER) <= record.offset for asset in assets):
+                self._fold_arenas(builders, origin, out)
+                for asset in assets:
+                    self._change_terms(asset, record, out)
             origin[record.partition, record.offset] = record
             if isinstance(decoded, TelemetryTable):
                 add_table(self._places, homes, builders, record, decoded, out)
@@ -108,6 +148,14 @@ class Folder:
                 continue
             add_readings(builders.setdefault(place.arena.type.id, ReadingBatchBuilder()), place, record, decoded, out)
         self._repeat_disputed(out)
+        self._fold_arenas(builders, origin, out)
+        out.refused = one_a_record(out.refused)
+        return out
+
+    def _fold_arenas(
+        self, builders: dict[str, ReadingBatchBuilder], origin: dict[tuple[int, int], LogRecord], out: Folded
+    ) -> None:
+        """Fold what was collected. Where a batch is cut in two changes nothing."""
         for type_id, builder in builders.items():
             arena = self.arenas[type_id]
             batch = self._intakes[type_id].converted(builder.build())
@@ -116,8 +164,29 @@ class Folder:
             for name in ("accepted", "duplicate", "late", "ahead"):
                 out.counts[name] += getattr(result.counts, name)
             out.refused += untimely(arena, batch, result, origin)
-        out.refused = one_a_record(out.refused)
-        return out
+        builders.clear()
+
+    def _change_terms(self, asset: str, record: LogRecord, out: Folded) -> None:
+        """Other terms hold for a twin from this record on, if it is time."""
+        place = self._places[asset]
+        if not (place.until <= record.offset and place.partition == record.partition):
+            return
+        kind, units, until = self._terms_at(asset, record.offset)
+        before, row = place.arena, place.row
+        after = before if kind is None else self.arena(kind)
+        if after is before:
+            self._take_in(asset, before, row, place.partition, units, until)
+            return
+        if not same_grid(before.type, after.type):
+            out.closed += joined(before.close_all(row))
+        new_row = after.row(asset, place.partition)
+        if same_grid(before.type, after.type):
+            move_row(before, row, after, new_row)
+        after.next_offset[new_row] = before.next_offset[row]
+        before.leave(asset)
+        self._left.append((before, row))
+        self._take_in(asset, after, new_row, place.partition, units, until)
+        out.moved.append(Moved(len(out.closed), asset, before, row, after, new_row))
 
     def _placed(self, records: Iterable[LogRecord], out: Folded, infer: bool) -> Iterable[tuple[LogRecord, Decoded]]:
         """Decoded records whose twins are known, in log order within an asset."""
@@ -164,10 +233,10 @@ class Folder:
         if home is not None and home != record.partition:
             self._refuse_stray(record, asset, home, out)
             return
-        kind = self.definitions.type_of(asset)
+        kind, _, _ = self._terms_at(asset, record.offset)
         claimed = home is not None or not self._claims
         if kind is not None and claimed:
-            self.place(asset, kind, record.partition)
+            self.place(asset, kind, record.partition, offset=record.offset)
             yield record, telemetry
             return
         tellable = self.placing.wait(record, telemetry)
@@ -194,7 +263,8 @@ class Folder:
                 out.refused += [Refused(record, refusal.reason, str(refusal)) for record in refusal.records]
                 continue
             out.definitions += placed.definitions
-            self.place(asset, placed.type, placed.records[0][0].partition if home is None else home)
+            first = placed.records[0][0]
+            self.place(asset, placed.type, first.partition if home is None else home, offset=first.offset)
             yield from placed.records
 
     def _repeat_disputed(self, out: Folded) -> None:
@@ -210,11 +280,3 @@ class Folder:
     def _refuse_stray(self, record: LogRecord, asset: str, home: int, out: Folded) -> None:
         out.refused.append(elsewhere(record, [asset], home))
         out.counts["other-partition"] += 1
-
-
-def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
-    """The rounds of one type as one: scored in one pass."""
-    if len(rounds) < 2:
-        return rounds
-    names = [one.name for one in fields(ClosedSteps) if one.name != "type"]
-    return [ClosedSteps(rounds[0].type, *(np.concatenate([getattr(one, name) for one in rounds]) for name in names))]

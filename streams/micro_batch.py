@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 
 from streams import outputs
 from streams.conditions import Conditions
-from streams.folding import Folded
+from streams.folded import Folded
 from streams.records import EPOCH_HEADER, TwinState
 from streams.refusals import Refused
 from streams.scoring import Scored

@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord
 
 from models.port import Served, VersionRefused
+from streams.changing import Changing
 from streams.checkpoint import export_twin, mark_key, mark_value, twin_key
 from streams.definitions import Definitions
+from streams.folded import Moved
 from streams.folding import Folder
 from streams.micro_batch import Author, FoldedBatch, Outputs, Reached
 from streams.models_topic import ModelsView
+from streams.owned import Owned
 from streams.records import Serving, Switch, TwinState, models_key
 from streams.recovery import PartitionCheckpoint, read_checkpoints, restore_twins
 from streams.scoring import Switches, TypeScorer
 from streams.serving import Champions
-from streams.silence import Silence
+from streams.silence import Silences
 from streams.topics import Topics
 from twin.arena import Arena
 from twin.types import TwinType
@@ -34,20 +36,6 @@ log = logging.getLogger(__name__)
 
 MOST_SWITCHES = 500  # kept of a model and partition, newest last
 Announcement = tuple[str, int, bytes, bytes]
-
-
-@dataclass(slots=True)
-class _Owned:
-    """One owned partition."""
-
-    position: int  # next offset to fold
-    silent_until: int  # outputs of steps closed below this offset are out already
-    epoch: int
-    begin: int  # where the log began when we took over: switches from there on are kept, for who replays it
-    mark: int  # offset of the newest checkpoint
-    settled_until: int  # up to here an owner before us may have written outputs: no switch before it
-    scored: Reached  # behind `position` while a batch is folded but not scored
-    switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
 
 
 class Partitions:
@@ -60,9 +48,10 @@ class Partitions:
         self._view = view
         self._champions = champions
         self._folder = Folder(definitions, claims=True)
+        self._changing = Changing(definitions, self._folder)
         self._scorers: dict[str, TypeScorer] = {}
-        self._silences: dict[str, Silence] = {}
-        self._owned: dict[int, _Owned] = {}
+        self._silences = Silences()
+        self._owned: dict[int, Owned] = {}
         self._saved_offset: dict[str, int] = {}  # asset → offset of its newest checkpoint
 
     @property
@@ -87,10 +76,15 @@ class Partitions:
     def fold(self, records: list[ConsumerRecord], *, infer: bool = False) -> FoldedBatch:
         """Fold records in log order, for `score`; blocks, so callers use a thread. `infer`: see `Folder.fold`."""
         folded = self._folder.fold(records, infer=infer)
+        for moved in folded.moved:
+            self._silences.of(moved.before).reset(moved.row)
+            self._silences.of(moved.after).reset(moved.new_row)
+            self._saved_offset.pop(moved.asset, None)
         kinds = dict.fromkeys(closed.type.id for closed in folded.closed)
         silent = [state for kind in kinds for state in self._fallen_silent(kind)]
         for record in records:
             self._owned[record.partition].position = record.offset + 1
+        folded.definitions += self._changing.decide(folded.strange, self._owned)
         rosters = {kind: self._folder.arenas[kind].roster() for kind in kinds}
         reached = {partition: Reached(owned.position, self._safe(partition)) for partition, owned in self._owned.items()}
         return FoldedBatch(folded, rosters, silent, reached)
@@ -102,7 +96,10 @@ class Partitions:
         refused = [one for one in folded.refused if one.record.offset >= by[one.record.partition].silent_until]
         out = Outputs(refused=refused, definitions=folded.definitions, counts=folded.counts.copy(), reached=batch.reached)
         out.counts["refused"] += len(refused)
-        for closed in folded.closed:
+        for closed in folded.in_order():
+            if isinstance(closed, Moved):
+                self._scorer(closed.after).take_over(closed.new_row, self._scorer(closed.before), closed.row)
+                continue
             scorer, roster = self._scorer(self._folder.arenas[closed.type.id]), batch.rosters[closed.type.id]
             out.counts["steps"] += len(closed)
             out.write(scorer.score(closed, roster), scorer.conditions, roster, self._topics, by)
@@ -116,10 +113,7 @@ class Partitions:
             self._owned[partition].scored = reached
 
     def _fallen_silent(self, type_id: str) -> Iterator[TwinState]:
-        silence = self._silences.get(type_id)
-        if silence is None:
-            silence = self._silences[type_id] = Silence(self._folder.arenas[type_id])
-        for state in silence.fallen_silent():
+        for state in self._silences.of(self._folder.arenas[type_id]).fallen_silent():
             owned = self._owned[state.partition]
             if owned.position >= owned.silent_until:
                 yield state
@@ -162,12 +156,12 @@ class Partitions:
                     self._serve(name, partition, owned, served)
         return announced
 
-    def _serve(self, name: str, partition: int, owned: _Owned, served: Served) -> None:
+    def _serve(self, name: str, partition: int, owned: Owned, served: Served) -> None:
         for scorer in self._scorers.values():
             if scorer.arena.type.slug == name:
                 scorer.switches.setdefault(partition, Switches()).add(owned.switches[name][-1].offset, served)
 
-    def _add_switch(self, name: str, partition: int, owned: _Owned, switch: Switch, now_ns: int) -> Announcement:
+    def _add_switch(self, name: str, partition: int, owned: Owned, switch: Switch, now_ns: int) -> Announcement:
         known = owned.switches.get(name, [])
         at = switch.model_copy(
             update={"offset": max([owned.scored.position, owned.settled_until] + [one.offset for one in known])}
@@ -206,10 +200,10 @@ class Partitions:
                     scorer.switches[partition].forget_before(owned.mark)
         return twins, marks
 
-    def own(self, partition: int, *, position: int, committed: int, epoch: int, begin: int = 0, mark: int = 0) -> _Owned:
+    def own(self, partition: int, *, position: int, committed: int, epoch: int, begin: int = 0, mark: int = 0) -> Owned:
         """Own a partition whose twins are as the newest checkpoint has them: fold from `position`, silently up to `committed`."""
         scored = Reached(position, position)
-        self._owned[partition] = owned = _Owned(position, committed, epoch, begin, mark, committed, scored)
+        self._owned[partition] = owned = Owned(position, committed, epoch, begin, mark, committed, scored)
         return owned
 
     async def take_over(self, assigned: set[int], committed: dict[int, int], ends: dict[int, int], epoch: int) -> dict[int, int]:
@@ -254,8 +248,7 @@ class Partitions:
         for asset, arena, row in self._folder.assets(partition):
             self._saved_offset.pop(asset, None)
             self._scorer(arena).reset(row)
-            if arena.type.id in self._silences:
-                self._silences[arena.type.id].reset(row)
+            self._silences.of(arena).reset(row)
         for scorer in self._scorers.values():
             scorer.switches.pop(partition, None)
         self._folder.drop(partition)
@@ -270,10 +263,12 @@ class Partitions:
             return scorer.arena, scorer, row
 
         restored = restore_twins(saved, self._definitions.types, place)
+        for asset, offset in restored.items():
+            self._folder.resume(asset, offset)
         self._saved_offset.update(restored)
         return saved.refused + len(saved.twins) - len(restored)
 
-    async def _restore_switches(self, partition: int, owned: _Owned) -> None:
+    async def _restore_switches(self, partition: int, owned: Owned) -> None:
         """The versions that scored this partition before us, at the same offsets."""
         for name, serving in self._recorded(partition):
             kind = self._definitions.by_slug(name)

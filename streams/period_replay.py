@@ -24,6 +24,7 @@ from models.port import VersionRefused
 from streams import clients, outputs
 from streams.alert_replay import AlertReplay
 from streams.definitions import Definitions, read_definitions
+from streams.folded import Moved
 from streams.folding import Folder
 from streams.history import HistoryBlock
 from streams.models_topic import ModelsView
@@ -33,6 +34,7 @@ from streams.scoring import Switches, TypeScorer
 from streams.serving import VersionShelf
 from streams.stores.port import TwinStore
 from streams.topics import Topics
+from twin.arena import Arena
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,12 @@ class PeriodReplay:
         self.counts["records"] += folded.counts["records"]
         self.counts["refused"] += len(folded.refused)
         blocks: list[HistoryBlock] = []
-        for closed in folded.closed:
+        for closed in folded.in_order():
+            if isinstance(closed, Moved):
+                self._scorer(closed.after).take_over(closed.new_row, self._scorer(closed.before), closed.row)
+                continue
             arena = self._folder.arenas[closed.type.id]
-            scorer = self._scorers.get(closed.type.id)
-            if scorer is None:
-                scorer = self._scorers[closed.type.id] = TypeScorer(arena)
-                scorer.switches = self._switches.get(closed.type.slug, {})
+            scorer = self._scorer(arena)
             scored = scorer.score(closed)
             assets = [asset or "" for asset in arena.asset_of]
             within = (closed.time_ns >= self._from_ns) & (closed.time_ns < self._to_ns)
@@ -79,6 +81,13 @@ class PeriodReplay:
                 self.alerts.take(outputs.signal(scored, transition, scorer.conditions, assets))
             self.counts["steps"] += len(closed)
         return blocks
+
+    def _scorer(self, arena: Arena) -> TypeScorer:
+        found = self._scorers.get(arena.type.id)
+        if found is None:
+            found = self._scorers[arena.type.id] = TypeScorer(arena)
+            found.switches = self._switches.get(arena.type.slug, {})
+        return found
 
 
 async def replay_period(

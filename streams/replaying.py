@@ -45,7 +45,7 @@ class Replay:
         self.definitions = Definitions()
         self.periods = TrainingPeriods()
         self.builders: dict[str, StepBlockBuilder] = {}  # by type id
-        self._folder = Folder(self.definitions, window=1)
+        self._folder = Folder(self.definitions, window=1, as_declared=True)
         self._open = AsyncExitStack()
         self._telemetry: AIOKafkaConsumer
         self._told: AIOKafkaConsumer
@@ -78,7 +78,7 @@ class Replay:
                 self._tell(record)
         if self._begun and self._outdated():
             log.info("replay-again", extra={"found": "a type or a twin was declared differently"})
-            self._folder, self.builders, self._begun = Folder(self.definitions, window=1), {}, False
+            self._folder, self.builders, self._begun = Folder(self.definitions, window=1, as_declared=True), {}, False
         if not self._begun:
             for partition, offset in (await self._start_offsets()).items():
                 self._telemetry.seek(partition, offset)

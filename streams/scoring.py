@@ -105,6 +105,13 @@ class TypeScorer:
         self.risk.reset(row)
         self.conditions.reset(row)
 
+    def take_over(self, row: int, other: TypeScorer, other_row: int) -> None:
+        """A twin comes from another type: what is on there stays on here, by the same name; its risk begins anew."""
+        self.reset(row)
+        other._fit()
+        self.conditions.take(row, other.conditions, other_row)
+        other.reset(other_row)
+
     def score(self, closed: ClosedSteps, roster: Roster | None = None) -> Scored:
         """Score steps of many twins at once; a twin's steps must be in order within and between calls.
 

@@ -80,3 +80,16 @@ class Silence:
             partition=int(arena.partition[row]),
             offset=int(arena.next_offset[row]) - 1,
         )
+
+
+class Silences:
+    """One for each type, made when it is asked for."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Silence] = {}
+
+    def of(self, arena: Arena) -> Silence:
+        found = self._of.get(arena.type.id)
+        if found is None:
+            found = self._of[arena.type.id] = Silence(arena)
+        return found

@@ -132,9 +132,14 @@ class Arena(Rows):
         counts.duplicate += len(stragglers.position) - len(late)
         return FoldResult(closed, late, ahead, counts)
 
-    def close_all(self) -> list[ClosedSteps]:
-        """Close every step that holds data, as if time had moved on: the end of a file, never of a stream."""
-        rows = np.array([row for row in self.row_of.values() if self.max_time[row] != NOTHING], np.int64)
+    def close_all(self, row: int | None = None) -> list[ClosedSteps]:
+        """Close every step that holds data, as if time had moved on: the end of a file, or of a twin's time with this type.
+
+        Args:
+            row: of this twin only.
+        """
+        among = self.row_of.values() if row is None else [row]
+        rows = np.array([one for one in among if self.max_time[one] != NOTHING], np.int64)
         rows.sort()
         if not len(rows):
             return []

@@ -86,8 +86,15 @@ class Rows:
 
     def remove(self, asset: str) -> None:
         """Forget a twin; its row is used again."""
+        self.free(self.leave(asset))
+
+    def leave(self, asset: str) -> int:
+        """A twin that is here no longer; its row keeps its name until it is free."""
+        return self.row_of.pop(asset)
+
+    def free(self, row: int) -> None:
+        """A row that its twin has left is used again."""
         self._roster = None
-        row = self.row_of.pop(asset)
         self.asset_of[row] = None
         self._free.append(row)
 

@@ -11,7 +11,8 @@ import pytest
 from deploy.score import FileRecord
 from streams import clients
 from streams.definitions import Definitions
-from streams.folding import Folded, Folder
+from streams.folded import Folded
+from streams.folding import Folder
 from streams.history import HistoryBlock
 from streams.homes import Homes
 from streams.processor import ProcessorStats, run_processor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.errors import ReadingRefused
@@ -93,6 +93,7 @@ def test_faults_name_twin_edge_and_what_was_expected() -> None:
 GRAPHS = st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("abcdefgz")), max_size=20)
 
 
+@settings(deadline=None)
 @given(GRAPHS, st.sampled_from("abcdefg"), st.integers(0, 5))
 def test_a_walk_reaches_what_single_edges_reach(edges: list[tuple[str, str]], start: str, depth: int) -> None:
     fleet = Fleet(twin(one, "Tank", *[("feeds", to) for source, to in edges if source == one]) for one in "abcdefg")
@@ -108,6 +109,7 @@ def test_a_walk_reaches_what_single_edges_reach(edges: list[tuple[str, str]], st
         assert fleet.neighbours(one) == near - {one}
 
 
+@settings(deadline=None)
 @given(GRAPHS)
 def test_a_circle_is_a_set_of_twins_that_all_reach_each_other(edges: list[tuple[str, str]]) -> None:
     fleet = Fleet(twin(one, "Tank", *[("feeds", to) for source, to in edges if source == one]) for one in "abcdefg")
@@ -136,6 +138,7 @@ def test_a_declaration_that_replaces_another_takes_its_edges_away() -> None:
     assert fleet.incoming("b") == []
 
 
+@settings(deadline=None)
 @given(st.permutations([(100, "A"), (200, "B"), (300, "C")]))
 def test_static_data_is_as_of_a_time_whatever_order_its_changes_came_in(changes: list[tuple[int, str]]) -> None:
     fleet = Fleet([twin("p", "Tank", impeller="0", site="north")])

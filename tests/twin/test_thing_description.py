@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.feeds.interfaces import interface
@@ -39,6 +39,7 @@ def test_the_schema_does_refuse() -> None:
     assert faults(described)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=5) | st.booleans() | st.floats(-1e9, 1e9), max_size=4),
     st.text(min_size=1, max_size=20),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.errors import TypeInvalid
@@ -137,6 +137,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ANY_JSON)
 def test_whatever_json_comes_is_compiled_or_refused(document: Any) -> None:
     element = document if isinstance(document, dict) else {"schema": document, "unit": document, "name": document}

@@ -12,7 +12,8 @@ import pytest
 
 from streams.decoding import decode
 from streams.definitions import Definitions
-from streams.folding import Folded, Folder
+from streams.folded import Folded
+from streams.folding import Folder
 from streams.formats.limits import MAX_ARROW_BYTES, MAX_CHANNELS, MAX_READINGS, MAX_VALUES
 from streams.formats.readings import TelemetryTable
 from tests.streams.formats.wire import declared, record, rows, stream, table

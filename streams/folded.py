@@ -1,0 +1,55 @@
+"""What one fold gives.
+
+In:   closed steps, refusals and definitions as folding makes them.
+Out:  `Folded`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from streams.refusals import Refused
+from twin.arena import Arena, ClosedSteps
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A twin that is of another type from here on. `closed`: how many of `Folded.closed` came before."""
+
+    closed: int
+    asset: str
+    before: Arena
+    row: int
+    after: Arena
+    new_row: int
+
+
+@dataclass(slots=True)
+class Folded:
+    closed: list[ClosedSteps] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)  # values: accepted, duplicate, late, ahead, …; records
+    strange: Counter[tuple[str, str]] = field(default_factory=Counter)  # (asset, unknown channel) → numbers that came
+    moved: list[Moved] = field(default_factory=list)
+
+    def in_order(self) -> Iterator[ClosedSteps | Moved]:
+        """Closed steps, and twins that moved, as they came."""
+        moved = list(self.moved)
+        for position, closed in enumerate(self.closed):
+            while moved and moved[0].closed <= position:
+                yield moved.pop(0)
+            yield closed
+        yield from moved
+
+
+def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
+    """The rounds of one type as one: scored in one pass."""
+    if len(rounds) < 2:
+        return rounds
+    names = [one.name for one in fields(ClosedSteps) if one.name != "type"]
+    return [ClosedSteps(rounds[0].type, *(np.concatenate([getattr(one, name) for one in rounds]) for name in names))]

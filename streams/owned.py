@@ -1,0 +1,31 @@
+"""What a processor holds of each partition that it owns.
+
+In:   offsets, epochs, announced switches.
+Out:  a plain record for `streams.partitions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streams.micro_batch import Reached
+from streams.records import Switch
+
+
+@dataclass(slots=True)
+class Owned:
+    """One owned partition."""
+
+    position: int  # next offset to fold
+    silent_until: int  # outputs of steps closed below this offset are out already
+    epoch: int
+    begin: int  # where the log began when we took over: switches from there on are kept, for who replays it
+    mark: int  # offset of the newest checkpoint
+    settled_until: int  # up to here an owner before us may have written outputs: no switch before it
+    scored: Reached  # behind `position` while a batch is folded but not scored
+    switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
+
+    @property
+    def free_from(self) -> int:
+        """From which offset on terms may change: nobody before us has written outputs there."""
+        return max(self.position, self.settled_until)

@@ -1,6 +1,6 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [swaps] [latency] [start] [stores] [--days 1]
+    python -m deploy.bench [throughput] [swaps] [latency] [start] [stores] [formats] [--days 1]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figur
 
 from deploy.bench import figures
 from deploy.bench.figures import Figure
+from deploy.bench.formats import measure_formats
 from deploy.bench.latency import measure_latency
 from deploy.bench.plant import BenchPlant, SavedVersion, promote, trained
 from deploy.bench.start import measure_start
@@ -26,7 +27,7 @@ from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import measure_throughput
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "swaps", "latency", "start", "stores")
+MEASURES = ("throughput", "swaps", "latency", "start", "stores", "formats")
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
 
@@ -54,6 +55,9 @@ def main() -> None:
         if "stores" in wanted:
             print("bench: steps into the stores ...", flush=True)
             found += measure_stores(home / "stores")
+    if "formats" in wanted:
+        print("bench: JSON and Arrow ...", flush=True)
+        found += measure_formats()
     figures.show(found)
     figures.write(found, WRITTEN)
     print(f"bench: written to {WRITTEN}")

@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TORCH PYTHON
 
-.PHONY: asyncapi help run test check bench test-services lock secrets dashboards grafana-schema clean environment environment-dev
+.PHONY: asyncapi help run test check bench test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
 .DEFAULT_GOAL := help
 
 help: ## what there is (this list)
@@ -29,6 +29,9 @@ bench: environment-dev ## measure throughput, swaps and latencies; writes build/
 
 test-services: environment-dev ## only the tests on real services (Kafka, InfluxDB, a browser), saying which are skipped and why
 	$(PY) -m pytest -m "kafka or influxdb or browser" $(ARGS)
+
+test-faults: environment-dev ## disturb a real system hundreds of times from a seed: kills, pauses, a full disk, poison (--seed N --rounds N)
+	$(PY) -m tests.faults $(ARGS)
 
 lock: ## pin the dependencies anew (UPGRADE=1: to their newest versions)
 	@deploy/pin_dependencies.sh

@@ -25,6 +25,7 @@ from models.port import VersionRefused
 from models.served import CHUNK, SCHEMA, ServedModel, VersionInfo
 
 _HEADER_KEY = "livetwin"  # one key: safetensors keeps no order among several
+_TRIES = 3
 
 
 def encode(info: VersionInfo, detectors: Detectors) -> bytes:
@@ -68,7 +69,7 @@ def load(
         expect_sha256: hash of the whole file as announced; None: not checked.
         expect_contract: the tensor contract of the twin type here; None: not checked.
         device: torch device; None: CUDA where there is one, else the CPU.
-        slow_s: the second of two warm-up chunks may take no longer.
+        slow_s: a warm-up chunk after the first may take no longer.
 
     Raises:
         VersionRefused: missing, truncated, hash, contract, shape, non-finite or slow. Nothing that serves has changed.
@@ -132,16 +133,19 @@ def decode(
 
 
 def _warm_up(model: ServedModel, *, refuse_after_s: float, origin: str) -> None:
-    """Score one full chunk twice: results must be finite and come in time."""
+    """Score one full chunk: results must be finite, and after the first time come in time, in one of a few tries."""
     info = model.info
     rows = np.arange(CHUNK, dtype=np.int64) % len(info.assets)
     centre = model.detectors.loc.cpu().numpy()[rows][:, None, :]
     windows = np.repeat(centre, model.window, axis=1).astype(np.float32)
     times = np.full(CHUNK, info.trained_to_ns, np.int64)
-    for _ in range(2):
+    model.score(rows, windows, np.zeros(windows.shape, np.uint8), times)
+    for _ in range(_TRIES):  # a machine that was asleep or busy for a moment says nothing about the version
         began = time.perf_counter()
         scores = model.score(rows, windows, np.zeros(windows.shape, np.uint8), times)
         took_s = time.perf_counter() - began
+        if took_s <= refuse_after_s:
+            break
     if not all(np.isfinite(part).all() for part in (scores.expected, scores.spread, scores.score, scores.p_value)):
         raise VersionRefused(
             "non-finite", f"{origin} not served: warm-up gave values that are not finite; the version before keeps serving"

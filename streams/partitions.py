@@ -278,7 +278,7 @@ class Partitions:
             table = scorer.switches.setdefault(partition, Switches())
             for switch in serving.switches[max(sum(one.offset <= owned.position for one in serving.switches) - 1, 0) :]:
                 try:
-                    served = await self._champions.shelf.get(uri=switch.uri, sha256=switch.sha256, contract=kind.contract)
+                    served = await self._champions.shelf.past(switch, kind.contract)
                 except VersionRefused as refusal:
                     log.error("past-version-missing", extra={"model": name, "version": switch.version, "found": str(refusal)})
                     continue

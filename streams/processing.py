@@ -70,6 +70,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._lock = asyncio.Lock()
         self._scoring: asyncio.Task[None] | None = None  # steps 2 to 5 of the newest folded batch; one that failed stays
         self._assigned: set[int] = set()
+        self._generation = -1  # in which `_assigned` was taken over
         self._partitions: Partitions
         self._shipping: Shipping
         self._definitions: Definitions
@@ -239,10 +240,11 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _take_over(self) -> None:
         """Make the partitions we were given ours, and forget those we were not."""
         assigned = set(self._assigned)
-        if assigned == self._partitions.live:
+        epoch = int(self._consumer._coordinator.generation)  # the group's generation: nothing public tells it
+        # the same partitions in another generation may have been another's in between; -1: a rebalance is still to come
+        if assigned == self._partitions.live and epoch in (self._generation, -1):
             return
         await self._scored()
-        epoch = int(self._consumer._coordinator.generation)  # the group's generation: nothing public tells it
         committed: dict[int, int] = {}
         ends: dict[int, int] = {}
         for partition in assigned:
@@ -258,6 +260,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._outbox.put_all(self._partitions.announce_start(time.time_ns()))
         await self._outbox.ship()
         await self._outbox.acknowledged()
+        self._generation = epoch
         log.info("partitions", extra={"assigned": sorted(assigned), "epoch": epoch})
 
 

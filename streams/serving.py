@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 
@@ -33,17 +34,23 @@ class VersionShelf:
     def __init__(self) -> None:
         self._shelf: OrderedDict[tuple[str, str], ServedModel] = OrderedDict()
 
-    async def get(self, *, uri: str, sha256: str, contract: str) -> ServedModel:
-        """Load and warm up in a thread. Raises VersionRefused."""
+    async def get(self, *, uri: str, sha256: str, contract: str, slow_s: float = 2.0) -> ServedModel:
+        """Load and warm up in a thread. Raises VersionRefused; `slow_s` as `models.version.load` has it."""
         key = (sha256, contract)
         found = self._shelf.get(key)
         if found is None:
-            found = await asyncio.to_thread(version_file.load, path_of(uri), expect_sha256=sha256, expect_contract=contract)
+            found = await asyncio.to_thread(
+                version_file.load, path_of(uri), expect_sha256=sha256, expect_contract=contract, slow_s=slow_s
+            )
             self._shelf[key] = found
         self._shelf.move_to_end(key)
         while len(self._shelf) > RESIDENT:
             self._shelf.popitem(last=False)
         return found
+
+    async def past(self, switch: Switch, contract: str) -> ServedModel:
+        """A version that has served: its outputs must come out again, however slow this machine is now. Raises VersionRefused."""
+        return await self.get(uri=switch.uri, sha256=switch.sha256, contract=contract, slow_s=math.inf)
 
 
 class Champions:

@@ -88,17 +88,18 @@ class Campaign:
     # ── a round ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def begin(self) -> None:
-        """Declare the victims; the first version serves from the first record on."""
+        """Declare the victims; a first round without any injection, so that all roles are at work when it begins."""
         for asset in VICTIMS:
             await self._declare(asset)
-        await self._system.get("/readyz")
+        await self._system.get("/readyz", within_s=120)
+        await self.round(())
 
     async def round(self, chosen: Sequence[Injection]) -> None:
         began = time.monotonic()
-        feeding = asyncio.create_task(self._feed())
-        hurting = [asyncio.create_task(one.act(self._system, self._pick)) for one in chosen]
-        happened = await asyncio.gather(*hurting)
-        await feeding
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._feed())
+            hurting = [tasks.create_task(one.act(self._system, self._pick)) for one in chosen]
+        happened = [one.result() for one in hurting]
         await self._declare_strangers()
         await self._system.settled()
         await self._operate()
@@ -106,7 +107,8 @@ class Campaign:
         self.report.rounds += 1
         self.report.injections.update(one.name for one in chosen)
         words = [f"{one.name}{f' ({word})' if word else ''}" for one, word in zip(chosen, happened, strict=True)]
-        self._say(f"{self.report.rounds:4d}  {time.monotonic() - began:5.1f} s  {self._memory()}  {', '.join(words)}")
+        what = ", ".join(words) or "nothing"
+        self._say(f"{self.report.rounds:4d}  {time.monotonic() - began:5.1f} s  {what}  ({self._memory()})")
 
     def _memory(self) -> str:
         sizes = []

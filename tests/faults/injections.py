@@ -235,7 +235,7 @@ async def bad_version(system: System, pick: random.Random) -> str:
         case "non-finite":
             sha256 = _with_nan(source, bad)
     name = f"9{pick.randrange(10**3):03d}-{kind}"
-    await _send_alias(system, replace_version(good, version=name, uri=bad.as_uri(), sha256=sha256))
+    await _send_alias(system, good.model_copy(update={"version": name, "uri": bad.as_uri(), "sha256": sha256}))
     deadline = time.monotonic() + 60
     while True:
         view = await read_models(system.plant.bootstrap, system.plant.topics)
@@ -245,10 +245,6 @@ async def bad_version(system: System, pick: random.Random) -> str:
         await asyncio.sleep(0.5)
     await _send_alias(system, good)
     return kind
-
-
-def replace_version(version: ModelVersion, **changes: object) -> ModelVersion:
-    return version.model_copy(update=changes)
 
 
 def _with_nan(source: Path, into: Path) -> str:

@@ -59,13 +59,14 @@ async def kill_processor(system: System, pick: random.Random) -> str:
 async def kill_processor_at_a_commit(system: System, pick: random.Random) -> str:
     """Outputs acknowledged, offsets not committed: where a crash is at its worst."""
     role = system.roles["processor"]
+    role.environment["BATCH"] = str(pick.choice([20, 97, 500]))
     system.down.add("processor")
     try:
         if role.running():
             await role.end(signal.SIGTERM)
-        process = role.start(DIE_AT_COMMIT=str(pick.randint(1, 3)))
-        with suppress(subprocess.TimeoutExpired):  # when fewer commits come than were counted on
-            await asyncio.to_thread(process.wait, 20)
+        process = role.start(DIE_AT_COMMIT="1")
+        with suppress(subprocess.TimeoutExpired):  # nothing came that was to be committed
+            await asyncio.to_thread(process.wait, 60)
         hit = process.poll() == -signal.SIGKILL
         if process.poll() is None:
             await role.end(signal.SIGKILL)

@@ -15,9 +15,8 @@ from tests.streams.plant import trained, variant
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROUNDS = (
-    ("kill-processor-at-commit", "kill-alerting", "swap"),
-    ("zombie-processor", "disk-full"),
-    ("broker-restarts", "kill-gateway", "bad-version"),
+    ("kill-processor-at-commit", "kill-alerting", "disk-full", "swap"),
+    ("zombie-processor", "broker-restarts", "kill-gateway", "bad-version"),
 )
 
 

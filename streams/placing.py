@@ -34,6 +34,8 @@ class _Waiting:
     partition: int
     records: list[tuple[LogRecord, Telemetry]] = field(default_factory=list)
     times: set[int] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)  # of channels
+    decisive: int = 0  # so many first records told the type, whatever came since; 0: not told yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Placing:
     def _tellable(self, asset: str, waiting: _Waiting) -> bool:
         if self._definitions.type_of(asset) is not None or self._elsewhere(asset, waiting):
             return True
-        return self._match(waiting) is not None or len(waiting.times) >= ENOUGH_TIMES
+        return bool(waiting.decisive) or self._match(waiting.names) is not None
 
     def _elsewhere(self, asset: str, waiting: _Waiting) -> bool:
         return self._definitions.homes.of(asset) not in (None, waiting.partition)
@@ -102,25 +104,38 @@ class Placing:
                 f"asset {telemetry.asset!r} is not declared and {self._held} "
                 "records wait for their types already; kept in dead-letter",
             )
+        return self._tellable(telemetry.asset, self._keep(record, telemetry))
+
+    def _keep(self, record: LogRecord, telemetry: Telemetry) -> _Waiting:
         waiting = self._waiting.setdefault(telemetry.asset, _Waiting(record.partition))
         waiting.records.append((record, telemetry))
         self._held += 1
-        if isinstance(telemetry.time_ns, int):
-            waiting.times.add(telemetry.time_ns)
-        else:
-            waiting.times.update(telemetry.time_ns.tolist())
-        return self._tellable(telemetry.asset, waiting)
+        waiting.names |= telemetry.channels.keys()
+        waiting.times.update([telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist())
+        # the first records that tell the type decide: how many more wait with them depends on the micro-batch
+        if not waiting.decisive and (len(waiting.times) >= ENOUGH_TIMES or self._match(waiting.names) is not None):
+            waiting.decisive = len(waiting.records)
+        return waiting
+
+    def _keep_again(self, records: list[tuple[LogRecord, Telemetry]]) -> None:
+        for record, telemetry in records:
+            self._keep(record, telemetry)
 
     def take(self, asset: str) -> Placed:
-        """The asset's type and what waited for it. Raises Unplaceable when none can be told; its records wait no longer."""
+        """The asset's type and what waited for it. Raises Unplaceable for records that can't tell it; they wait no longer."""
         waiting = self._waiting.pop(asset)
         self._held -= len(waiting.records)
         kind = self._definitions.type_of(asset)
         published: list[tuple[bytes, bytes]] = []
         if kind is None:
-            kind = self._match(waiting)
+            telling = waiting.records[: waiting.decisive or len(waiting.records)]
+            kind = self._match({name for _, telemetry in telling for name in telemetry.channels})
             if kind is None:
-                interface = _infer(waiting)
+                try:
+                    interface = _infer(telling)
+                except Unplaceable:
+                    self._keep_again(waiting.records[len(telling) :])
+                    raise
                 kind = compile_type(interface)
                 published.append((f"type/{kind.id}".encode(), orjson.dumps(interface)))
             declaration = TwinDeclaration(asset=asset, type=kind.id)
@@ -132,32 +147,29 @@ class Placing:
     def drop(self, partition: int) -> None:
         for asset, waiting in list(self._waiting.items()):
             kept = [(record, telemetry) for record, telemetry in waiting.records if record.partition != partition]
-            self._held -= len(waiting.records) - len(kept)
-            if not kept:
-                del self._waiting[asset]
-            else:
-                waiting.records, waiting.partition = kept, kept[0][0].partition
+            if len(kept) < len(waiting.records):
+                self.give_up(asset)
+                self._keep_again(kept)
 
     def oldest_offset(self, partition: int) -> int | None:
         """First offset that is not folded yet, for the checkpoint to stand before it."""
         waiting = (record for one in self._waiting.values() for record, _ in one.records)
         return min((record.offset for record in waiting if record.partition == partition), default=None)
 
-    def _match(self, waiting: _Waiting) -> TwinType | None:
-        """The one declared type that has exactly the channels that came, if there is one."""
-        names = {name for _, telemetry in waiting.records for name in telemetry.channels}
+    def _match(self, names: set[str]) -> TwinType | None:
+        """The one declared type that has exactly these channels, if there is one."""
         fitting = [kind for kind in self._definitions.types.values() if names and names == set(kind.channel_names)]
         return fitting[0] if len(fitting) == 1 else None
 
 
-def _infer(waiting: _Waiting) -> dict[str, Any]:
+def _infer(records: list[tuple[LogRecord, Telemetry]]) -> dict[str, Any]:
     """A DTDL interface from what came. Its name is a hash of the channel names, so that like assets share a type.
 
     Channels that no type may have by that name are left out; from then on they are refused by name.
     """
     columns: dict[str, list[Any]] = {}
     times: list[int] = []
-    for _, telemetry in waiting.records:
+    for _, telemetry in records:
         single = isinstance(telemetry.time_ns, int)
         own = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
         cells = {name: [cell] if single else list(cell) for name, cell in telemetry.channels.items()}
@@ -172,7 +184,7 @@ def _infer(waiting: _Waiting) -> dict[str, Any]:
         found = f"{len(numeric)} numeric channels among {listed(sorted(columns))}"
         raise Unplaceable(
             f"{found}, expected 1 to {MAX_CHANNELS} to infer a type from; kept in dead-letter",
-            [record for record, _ in waiting.records],
+            [record for record, _ in records],
         )
     digest = hashlib.sha256("\0".join(sorted(numeric)).encode()).hexdigest()[:8]
     inferred: dict[str, Any] = infer_type(f"T{digest}", numeric, np.array(times, np.int64))

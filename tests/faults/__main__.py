@@ -17,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
+from tests.faults import memory
 from tests.faults.campaign import Campaign
 from tests.faults.injections import ALL, Injection
 from tests.faults.system import running_system
@@ -63,15 +64,20 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=3, help="most injections in one round")
     parser.add_argument("--only", help="names of injections, by comma")
     parser.add_argument("--trainer-every-s", type=float, default=20.0, help="a real trainer trains that often; 0: none")
+    parser.add_argument("--memory", type=int, metavar="RECORDS", help="instead: put so many through a processor, does it grow?")
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = random.SystemRandom().randrange(10**6)
     logging.disable(logging.CRITICAL)  # the clients' of this process: a broker that is away is no news here
     folder = Path(tempfile.mkdtemp(prefix="livetwin-faults-"))
-    print(f"seed {arguments.seed}, {arguments.rounds} rounds, in {folder}", flush=True)
+    what = f"{arguments.memory} records" if arguments.memory else f"seed {arguments.seed}, {arguments.rounds} rounds"
+    print(f"{what}, in {folder}", flush=True)
     began = time.monotonic()
     try:
-        asyncio.run(run(arguments, folder))
+        if arguments.memory:
+            asyncio.run(memory.run(folder, arguments.memory, lambda line: print(line, flush=True)))
+        else:
+            asyncio.run(run(arguments, folder))
     except Exception:  # noqa: BLE001  whatever it was, its seed and its logs are told
         traceback.print_exc()
         print(f"failed after {time.monotonic() - began:.0f} s; seed {arguments.seed}; logs are kept in {folder}")

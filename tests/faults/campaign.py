@@ -27,6 +27,7 @@ from models.weights import path_of
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.history import HistoryBlock
+from streams.homes import PREFIX as HOME
 from streams.records import EPOCH_HEADER, Alert, AlertCommand, Serving, Signal, TwinState
 from streams.stores.duckdb import DuckDbStore
 from tests.faults.injections import Injection
@@ -253,8 +254,8 @@ class Campaign:
         return self._models[sha256]
 
     def _note_definition(self, record: ConsumerRecord) -> None:
-        if record.key == b"poison":
-            return
+        if record.key == b"poison" or record.key.startswith(HOME.encode()):
+            return  # who lives where is claimed by whoever meets an asset first
         if self._given.get(record.key) == record.value:
             self._calm.declare(record.key, record.value)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from deploy.score import FileRecord
 from streams.definitions import Definitions
@@ -69,3 +70,28 @@ def test_what_can_not_be_used_is_refused_once_a_record_and_the_rest_is_used() ->
     reasons = [(one.record.partition, one.record.offset, one.reason) for one in out.refused]
     assert sorted(reasons) == [(0, 1, "unknown-channel"), (0, 2, "json"), (0, 3, "time"), (1, 0, "partition")]
     assert out.counts["accepted"] == 3
+
+
+@pytest.mark.parametrize("batch", [1, 3, 20])
+def test_the_type_depends_on_the_first_records_that_tell_it_not_on_how_many_wait_with_them(batch: int) -> None:
+    sent = [reading(0, "new", 0, flow=1.0, heat=2.0), reading(1, "new", 1, flow=1.0, heat=2.0, colour=3.0)]
+    sent += [reading(2 + second, "odd", second, rpm=1.0) for second in range(8)]
+    sent += [reading(10 + second, "odd", 8 + second, rpm=1.0, torque=2.0) for second in range(4)]
+    sent += [reading(20 + second, "words", second, label="on") for second in range(9)]
+    folder = Folder(declared())
+    definitions, refused = {}, set()
+    for start in range(0, len(sent), batch):
+        for records, infer in ((sent[start : start + batch], False), ([], True)):
+            out = folder.fold(records, infer=infer)
+            definitions.update(out.definitions)
+            refused |= {(one.record.offset, one.reason) for one in out.refused}
+    assert orjson.loads(definitions[b"twin/new"])["type"] == TYPE.id
+    (inferred,) = (value for key, value in definitions.items() if key.startswith(b"type/"))
+    assert [one["name"] for one in orjson.loads(inferred)["contents"] if one["@type"] == "Telemetry"] == ["rpm"]
+    # eight readings told that no type can be had; the ninth waits for more
+    assert {offset for offset, _ in refused if offset >= 20} == set(range(20, 28))
+    assert folder.placing.oldest_offset(0) == 28
+    assert {place for place in refused if place[0] < 20} == {
+        (1, "unknown-channel"),
+        *((n, "unknown-channel") for n in range(10, 14)),
+    }

@@ -70,10 +70,11 @@ async def until_committed(bootstrap: str, group: str, topics: Sequence[str], *, 
     left: object = "the broker is away"
     while time.monotonic() < deadline:
         try:
-            left = await behind(bootstrap, group, topics)
+            async with asyncio.timeout(20):  # a client that was asked while the broker went may wait for long
+                left = await behind(bootstrap, group, topics)
             if left == 0:
                 return
-        except (KafkaError, OSError) as error:
+        except (KafkaError, OSError, TimeoutError) as error:
             left = repr(error)
         await asyncio.sleep(0.2)
     raise AssertionError(f"{group} has not done all of {', '.join(topics)} within {within_s:g} s: {left} left")

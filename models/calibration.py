@@ -110,7 +110,12 @@ def surprise(tables: Tensor, statistic: Tensor) -> Tensor:
     """-log10 p of `statistic` (...,) by its own table (..., Q): linear between knots, as the last two knots rise beyond."""
     levels = torch.tensor(LEVELS, dtype=tables.dtype, device=tables.device)
     tables = tables.expand(*statistic.shape, len(LEVELS))
-    at = ((statistic[..., None] >= tables).sum(dim=-1) - 1).clamp(0, len(LEVELS) - 2)
+    if tables.is_contiguous():  # a table a statistic
+        beyond = torch.searchsorted(tables, statistic[..., None].contiguous(), right=True)[..., 0]
+    else:
+        beyond = (statistic[..., None] >= tables).sum(dim=-1)
+    at = (beyond - 1).clamp(0, len(LEVELS) - 2)
     low, high = torch.gather(tables, -1, at[..., None])[..., 0], torch.gather(tables, -1, at[..., None] + 1)[..., 0]
     share = (statistic - low) / (high - low)
-    return (levels[at] + share * (levels[at + 1] - levels[at])).clamp(0.0, SURPRISE_MAX)
+    below = levels.take(at)
+    return (below + share * (levels.take(at + 1) - below)).clamp(0.0, SURPRISE_MAX)

@@ -101,7 +101,7 @@ class Detectors(nn.Module):
 
     def scaled(self, rows: Tensor, values: Tensor, good: Tensor) -> Tensor:
         """(N, steps, C) in units of each twin's spread, 0 where not good."""
-        x = (values - self.loc[rows][:, None]) / self.scale[rows][:, None]
+        x = (values - self.loc.index_select(0, rows)[:, None]) / self.scale.index_select(0, rows)[:, None]
         return torch.where(good, x, torch.zeros_like(x)).clamp(-CLIP, CLIP)
 
     def statistics(self, rows: Tensor, values: Tensor, good: Tensor, now: Tensor, before: Tensor) -> Statistics:
@@ -150,9 +150,11 @@ class Detectors(nn.Module):
         count = m[:, -a.horizons :].sum(dim=1)
         shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
         short, long, known = level.levels(x, m)
-        off_level = (short - level.expected(self.level_weights[rows], short, long, now)).abs() * known
+        off_level = (short - level.expected(self.level_weights.index_select(0, rows), short, long, now)).abs() * known
         filled, enough = _filled(x[:, -self.layout.span :], good[:, -self.layout.span :])
-        rest = pca.unexplained(self.centre[rows], self.basis[rows], filled.reshape(n, -1)).reshape(n, -1, channels)
+        rest = pca.unexplained(
+            self.centre.index_select(0, rows), self.basis.index_select(0, rows), filled.reshape(n, -1)
+        ).reshape(n, -1, channels)
         by_channel = (rest * rest * m[:, -self.layout.span :]).sum(dim=1)  # (N, C)
         shape = torch.where(enough, by_channel.sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
         to_deviation = math.sqrt(FREEDOM / (FREEDOM - 2))  # from a Student's scale
@@ -170,7 +172,9 @@ class Detectors(nn.Module):
 
     def surprises(self, rows: Tensor, found: Statistics) -> Surprises:
         """-log10 p of each detector by the twin's tables."""
-        return Surprises(*(calibration.surprise(self.table(name)[rows], getattr(found, name)) for name in DETECTORS))
+        return Surprises(
+            *(calibration.surprise(self.table(name).index_select(0, rows), getattr(found, name)) for name in DETECTORS)
+        )
 
     def table(self, name: str) -> Tensor:
         """Table of a detector, or `fused`: (A, columns, knots)."""
@@ -178,7 +182,7 @@ class Detectors(nn.Module):
 
     def fused(self, rows: Tensor, surprises: Surprises) -> Tensor:
         """-log10 of the calibrated p-value of the step, (N,)."""
-        return calibration.surprise(self.table_fused[rows], strongest(surprises)[:, None])[:, 0]
+        return calibration.surprise(self.table_fused.index_select(0, rows), strongest(surprises)[:, None])[:, 0]
 
 
 def strongest(surprises: Surprises) -> Tensor:

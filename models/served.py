@@ -3,9 +3,8 @@
 In:   windows in channel units from the stream or from `models.evaluate`.
 Out:  `models.port.Scores`.
 
-Contexts go through the network in chunks of one fixed, padded shape (CONTEXTS rows), so every row meets the same kernels
-with the same sizes; what follows has no matrix products, and is done in chunks of CHUNK rows or, where there are many, of
-MANY, with the same bits. Results are rounded to 5 significant digits before anyone compares them.
+Contexts go through the network and rows through what follows in passes of a few sizes, all with the same bits for a row:
+`models/passes.py`. Results are rounded to 5 significant digits before anyone compares them.
 
 The forecast made before a step is, `horizons` - 1 steps later, the earlier one that the shift detector asks for. Where both
 steps are in one call, and the cells it reads are bit for bit the same, it is made once: a backlog costs half.
@@ -13,7 +12,7 @@ steps are in one call, and the cells it reads are bit for bit the same, it is ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,11 +23,10 @@ from torch import Tensor
 
 from models.detectors import Detectors, Forecasts, Layout, contributions
 from models.network import Architecture
+from models.passes import chunks, passes, rows_of, same_widths
 from models.port import LEARNING, Scores, VersionRefused
 from models.windows import calendar, good_cells
 
-CONTEXTS = 128  # contexts in one pass of the network
-CHUNK, MANY = 64, 512  # rows compared with their forecasts at once
 AT_ONCE = 8192  # rows whose forecasts are held at once
 DIGITS = 5
 SCHEMA = 1
@@ -80,6 +78,7 @@ class ServedModel:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.info = info
         self.detectors = detectors.to(self.device).eval().requires_grad_(False)
+        self.widths = same_widths(self.detectors)
         self._sha256 = sha256
         self._row = {asset: row for row, asset in enumerate(info.assets)}
 
@@ -159,9 +158,9 @@ class ServedModel:
             good = torch.from_numpy(good_cells(windows, quality)).to(self.device)
             x = self.detectors.scaled(twins, torch.from_numpy(windows).to(self.device), good)
             made = self._forecasts(rows, time_ns, twins, x, good, now, before)
-            for at in _chunks(len(rows)):
-                where = torch.from_numpy(at.place).to(self.device)
-                found = self._compared(twins[where], x[where], good[where], now[where], Forecasts(*(one[where] for one in made)))
+            for at in chunks(len(rows)):
+                twin, cells, seen, calendar_now = (rows_of(one, at) for one in (twins, x, good, now))
+                found = self._compared(twin, cells, seen, calendar_now, Forecasts(*(rows_of(one, at) for one in made)))
                 for name, result in found.items():
                     parts.setdefault(name, []).append(result[: at.count])
             return {name: torch.cat(part).cpu().numpy() for name, part in parts.items()}
@@ -197,16 +196,10 @@ class ServedModel:
             torch.cat([first, second[alone]])
             for first, second in ((twins, twins), (contexts, earlier), (seen, seen_earlier), (now, before))
         )
-        made = [self.detectors.forecasts(*(one[at] for one in inputs)) for at in self._passes(n + len(own))]
-        mean, log_scale = (torch.cat(part) for part in zip(*made, strict=True))
+        made = [self.detectors.forecasts(*(rows_of(one, at) for one in inputs)) for at in passes(n + len(own), self.widths)]
+        mean, log_scale = (torch.cat(part)[: n + len(own)] for part in zip(*made, strict=True))
         place = torch.from_numpy(source).to(self.device)
         return Forecasts(mean[:n, 0], log_scale[:n, 0], mean[place], log_scale[place])
-
-    def _passes(self, count: int) -> Iterator[Tensor]:
-        """Positions of `count` contexts, CONTEXTS at a time, the last pass filled up with the first."""
-        for start in range(0, count, CONTEXTS):
-            at = np.arange(start, start + CONTEXTS)
-            yield torch.from_numpy(np.where(at < count, at, 0)).to(self.device)
 
     def _compared(self, twins: Tensor, x: Tensor, good: Tensor, now: Tensor, made: Forecasts) -> dict[str, Tensor]:
         found = self.detectors.compared(twins, x, good, now, made)
@@ -227,7 +220,8 @@ class ServedModel:
         return self._calendar(time_ns), self._calendar(time_ns - earlier)
 
     def _calendar(self, time_ns: NDArray[np.int64]) -> NDArray[np.float32]:
-        return calendar(time_ns, day=self.info.calendar_day, week=self.info.calendar_week)
+        times, place = np.unique(time_ns, return_inverse=True)  # the twins of a type share their steps
+        return calendar(times, day=self.info.calendar_day, week=self.info.calendar_week)[place]
 
     def fits(self, other: ServedModel) -> bool:
         """Whether `copy_from(other)` is possible: the same tensors, window, channels and grid."""
@@ -251,26 +245,6 @@ class ServedModel:
             for name, tensor in other.detectors.state_dict().items():
                 mine[name].copy_(tensor)
         self.info, self._sha256, self._row = other.info, other._sha256, dict(other._row)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    place: NDArray[np.int64]  # positions, as many as the chunk's fixed size
-    count: int  # how many of them are no filling
-
-
-def _chunks(count: int) -> Iterator[_Chunk]:
-    """Chunks of MANY while there are as many, then of CHUNK; the last one is filled up with the first row.
-
-    >>> [(len(one.place), one.count) for one in _chunks(600)]
-    [(512, 512), (64, 64), (64, 24)]
-    """
-    start = 0
-    while start < count:
-        size = MANY if count - start >= MANY else CHUNK
-        at = np.arange(start, start + size)
-        yield _Chunk(np.where(at < count, at, 0), min(size, count - start))
-        start += size
 
 
 def rounded(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -21,8 +21,9 @@ import torch
 from safetensors import SafetensorError
 
 from models.detectors import Detectors
+from models.passes import CHUNK
 from models.port import VersionRefused
-from models.served import CHUNK, SCHEMA, ServedModel, VersionInfo
+from models.served import SCHEMA, ServedModel, VersionInfo
 
 _HEADER_KEY = "livetwin"  # one key: safetensors keeps no order among several
 _TRIES = 3

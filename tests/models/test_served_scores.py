@@ -11,9 +11,9 @@ import torch
 from models import version
 from models.detectors import Detectors, Forecasts, Layout
 from models.network import Architecture
+from models.passes import CHUNK, CONTEXTS, FEW, MANY, WIDE, passes, same_widths
 from models.pca import span_for
 from models.port import LEARNING, Scores, VersionRefused
-from models.served import CHUNK, CONTEXTS, MANY
 from models.training import Trained, train
 from models.windows import CALENDAR_FEATURES, gather, padded
 from tests.models.fleets import bits, rhythm, type_of, windows_of
@@ -59,11 +59,11 @@ def test_a_backlog_has_the_bits_of_steps_scored_one_by_one_and_makes_each_foreca
     trained: Trained, block: StepBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, windows = trained.model, steps_in_a_row(trained, block, range(300, 300 + 2 * MANY // 5 + 9))
-    passes: list[int] = []
+    sizes: list[int] = []
     forecasts = model.detectors.forecasts
 
     def counted(rows: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        passes.append(len(rows))
+        sizes.append(len(rows))
         return forecasts(rows, *more)
 
     monkeypatch.setattr(model.detectors, "forecasts", counted)
@@ -71,11 +71,11 @@ def test_a_backlog_has_the_bits_of_steps_scored_one_by_one_and_makes_each_foreca
     assert rows > 2 * MANY
     order = np.lexsort((windows[3], windows[0]))
     whole = model.unrounded(*(part[order] for part in windows))
-    assert set(passes) == {CONTEXTS}
-    assert len(passes) == -(-(rows + 7 * len(block.assets)) // CONTEXTS), "a forecast was made twice"
-    passes.clear()
+    expected = [one.size for one in passes(rows + 7 * len(block.assets), model.widths)]
+    assert sizes == expected, "a forecast was made twice"
+    sizes.clear()
     scattered = model.unrounded(*windows)  # a twin's steps do not stand side by side: nothing is shared
-    assert len(passes) == -(-2 * rows // CONTEXTS)
+    assert sizes == [one.size for one in passes(2 * rows, model.widths)]
     for name, part in whole.items():
         assert part.tobytes() == scattered[name][order].tobytes(), name
     for one in (*range(0, rows, 97), rows - 1):
@@ -125,6 +125,43 @@ def drawn(channels: int) -> Detectors:
     for tensor in detectors.state_dict().values():
         tensor.add_(0.1 * torch.rand(tensor.shape))
     return detectors
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 12])
+def test_passes_of_the_widths_in_use_give_the_bits_of_passes_of_contexts(channels: int) -> None:
+    torch.manual_seed(channels)
+    detectors, count = drawn(channels), 2 * WIDE
+    rows, calendar = torch.randint(9, (count,)), torch.randn(count, CALENDAR_FEATURES)
+    contexts, good = torch.randn(count, 56, channels), torch.rand(count, 56, channels) > 0.02
+    good[: count // 2] = True  # the newest cells good everywhere, as nearly always
+
+    def bits(width: int) -> bytes:
+        with torch.inference_mode():
+            made = [
+                detectors.forecasts(*(one[at : at + width] for one in (rows, contexts, good, calendar)))
+                for at in range(0, count, width)
+            ]
+        return b"".join(torch.cat(part).numpy().tobytes() for part in zip(*made, strict=True))
+
+    for width in same_widths(detectors):
+        assert bits(width) == bits(CONTEXTS), width
+
+
+def test_a_width_that_changes_a_bit_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    detectors = drawn(2)
+    forecasts = detectors.forecasts
+
+    def other_kernel_for_many(rows: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, log_scale = forecasts(rows, *more)
+        if len(rows) == WIDE:
+            mean[17, 3, 1] = torch.nextafter(mean[17, 3, 1], torch.tensor(torch.inf))
+        return mean, log_scale
+
+    assert CONTEXTS in same_widths(detectors)
+    monkeypatch.setattr(detectors, "forecasts", other_kernel_for_many)
+    assert WIDE not in same_widths(detectors)
+    assert [one.size for one in passes(300, (CONTEXTS,))] == [CONTEXTS] * 3
+    assert [one.size for one in passes(20, (FEW, CONTEXTS))] == [FEW]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5, 12])

@@ -227,6 +227,18 @@ def doctor() -> None:
 
 
 @app.command()
+def health(role: Annotated[Literal["processor", "historian", "alerting"], typer.Argument(help="which role")]) -> None:
+    """Status 0 when this machine has a member of the role's consumer group, as the broker sees it; for health checks."""
+    from deploy.health import check
+    from deploy.roles import bootstrap_of
+    from deploy.settings import KafkaSettings, read
+
+    settings = read(KafkaSettings)
+    members = asyncio.run(check(bootstrap_of(settings), f"{settings.topic_prefix}{role}"))
+    typer.echo(f"{role}: {members} on this machine")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)

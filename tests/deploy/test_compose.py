@@ -11,7 +11,7 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -21,6 +21,7 @@ from jsonschema import Draft202012Validator
 from deploy import cli, settings
 from deploy.grafana.frame import FLEET
 from deploy.grafana.read_token import FILE
+from deploy.health import GroupRole
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -86,6 +87,23 @@ def test_the_command_of_a_service_is_one_of_livetwin(name: str) -> None:
         command = command.commands[words.pop(0)]
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("name", [name for name, service in OURS.items() if "healthcheck" in service])
+def test_the_health_check_of_a_service_is_a_command_that_is_there(name: str) -> None:
+    how, command, *words = OURS[name]["healthcheck"]["test"]
+    assert how == "CMD"
+    if command == "livetwin":
+        assert words == ["health", OURS[name]["command"][0]], "the health of another role is asked for"
+        assert "health" in typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+        assert words[1] in get_args(GroupRole)
+    else:
+        assert command in ("python", "test")
+
+
+def test_every_member_of_a_consumer_group_is_asked_for_its_health() -> None:
+    members = {name for name, service in OURS.items() if service["command"][0] in ("processor", "historian", "alerting")}
+    assert all("healthcheck" in SERVICES[name] for name in members)
 
 
 def test_every_role_that_runs_alone_has_a_service() -> None:

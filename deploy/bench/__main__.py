@@ -24,10 +24,11 @@ from deploy.bench.plant import BenchPlant, SavedVersion, promote, trained
 from deploy.bench.start import measure_start
 from deploy.bench.stores import measure_stores
 from deploy.bench.swaps import measure_swaps
-from deploy.bench.throughput import measure_throughput
+from deploy.bench.throughput import measure_throughput, meet_twins
 from deploy.kafka import EmbeddedKafka
 
 MEASURES = ("throughput", "swaps", "latency", "start", "stores", "formats")
+SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
 
@@ -69,7 +70,8 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float)
         print("bench: training two versions of each model ...", flush=True)
         versions = [await asyncio.to_thread(trained, home / "models", seed=seed) for seed in (1, 2)]
         for readings_a_step in (1, 10) if "throughput" in wanted else ():
-            filled = await _filled(bootstrap, f"bench{readings_a_step}.", days, readings_a_step, versions[0])
+            span = days * SHORT_DAYS if readings_a_step == 1 else days  # or it would be worked off in a second
+            filled = await _filled(bootstrap, f"bench{readings_a_step}.", span, readings_a_step, versions[0], met=True)
             print("bench: consume; consume, decode, fold; the whole job ...", flush=True)
             found += await measure_throughput(filled)
         if "swaps" in wanted:
@@ -82,10 +84,17 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float)
     return found
 
 
-async def _filled(bootstrap: str, prefix: str, days: float, readings_a_step: int, versions: list[SavedVersion]) -> BenchPlant:
+async def _filled(
+    bootstrap: str, prefix: str, days: float, readings_a_step: int, versions: list[SavedVersion], *, met: bool = False
+) -> BenchPlant:
     """A plant on topics of its own: a checkpoint of another measure would spare a processor the work."""
-    filled = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step)
-    await promote(bootstrap, filled.topics, versions)
+
+    async def meet(plant: BenchPlant) -> None:
+        await promote(bootstrap, plant.topics, versions)
+        if met:
+            await meet_twins(plant)
+
+    filled = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step, meet=meet)
     print(f"bench: {filled.records:,} records on the broker, {readings_a_step} a step", flush=True)
     return filled
 

@@ -7,6 +7,7 @@ Out:  filled topics; versions to serve; how many records there are to work off.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from twin.types import NS_PER_S, TwinType, compile_type
 STEP_S = 300
 PARTITIONS = 8
 LEARNT_DAYS = 3
+MET_STEPS = 6
 MONDAY_NS = 1_767_571_200 * NS_PER_S
 SEED = 1
 
@@ -38,21 +40,34 @@ class BenchPlant:
     topics: Topics
     records: int
     readings_a_step: int
+    met: int = 0  # of them, the first ones, which `meet` saw
 
     @classmethod
-    async def filled(cls, bootstrap: str, prefix: str, *, days: float, readings_a_step: int) -> BenchPlant:
+    async def filled(
+        cls,
+        bootstrap: str,
+        prefix: str,
+        *,
+        days: float,
+        readings_a_step: int,
+        meet: Callable[[BenchPlant], Awaitable[None]] | None = None,
+    ) -> BenchPlant:
+        """Days of telemetry; `meet` is called when every twin has sent a few steps of it, and the rest follows."""
         topics = Topics(prefix)
         await ensure_topics(bootstrap, topics, PARTITIONS)
         reading_s = STEP_S // readings_a_step
         plant = WaterPlant(reading_s, SEED, MONDAY_NS + LEARNT_DAYS * 86_400 * NS_PER_S)
-        records = 0
+        records = met = 0
         async with FeedProducer(bootstrap, topics, client_id="livetwin-bench") as producer:
             await producer.define(water_interfaces(STEP_S), water_declarations(plant.layout))
-            for _ in range(round(days * 86_400 / reading_s)):
+            for number in range(round(days * 86_400 / reading_s)):
+                if meet is not None and number == MET_STEPS * readings_a_step:
+                    met = records
+                    await meet(cls(bootstrap, topics, records, readings_a_step))
                 readings = telemetry(plant, 1)
                 await producer.telemetry(readings)
                 records += len(readings)
-        return cls(bootstrap, topics, records, readings_a_step)
+        return cls(bootstrap, topics, records, readings_a_step, met)
 
 
 @dataclass(frozen=True, slots=True)

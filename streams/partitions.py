@@ -16,7 +16,8 @@ from aiokafka import ConsumerRecord
 
 from models.port import Served, VersionRefused
 from streams.changing import Changing
-from streams.checkpoint import export_twin, mark_key, mark_value, twin_key
+from streams.checkpoint import mark_key, mark_value
+from streams.checkpoint_cycle import CheckpointCycle, CheckpointRecord, Due, record_of
 from streams.definitions import Definitions
 from streams.folded import Moved
 from streams.folding import Folder
@@ -52,7 +53,7 @@ class Partitions:
         self._scorers: dict[str, TypeScorer] = {}
         self._silences = Silences()
         self._owned: dict[int, Owned] = {}
-        self._saved_offset: dict[str, int] = {}  # asset → offset of its newest checkpoint
+        self._cycle = CheckpointCycle()
 
     @property
     def live(self) -> set[int]:
@@ -79,7 +80,7 @@ class Partitions:
         for moved in folded.moved:
             self._silences.of(moved.before).reset(moved.row)
             self._silences.of(moved.after).reset(moved.new_row)
-            self._saved_offset.pop(moved.asset, None)
+            self._cycle.saved_offset.pop(moved.asset, None)
         kinds = dict.fromkeys(closed.type.id for closed in folded.closed)
         silent = [state for kind in kinds for state in self._fallen_silent(kind)]
         for record in records:
@@ -183,22 +184,26 @@ class Partitions:
         oldest = self._folder.placing.oldest_offset(partition)
         return position if oldest is None else min(position, oldest)
 
-    def checkpoint(self) -> tuple[list[tuple[int, bytes, bytes]], list[tuple[int, bytes, bytes]]]:
-        """Changed twins and, to be written after them, the marks of their partitions: (partition, key, value)."""
-        twins: list[tuple[int, bytes, bytes]] = []
-        marks: list[tuple[int, bytes, bytes]] = []
-        for partition, owned in self._owned.items():
-            for asset, arena, row in self._folder.assets(partition):
-                offset = int(arena.next_offset[row])
-                if self._saved_offset.get(asset) != offset:
-                    twins.append((partition, twin_key(asset), export_twin(arena, self._scorer(arena), row)))
-                    self._saved_offset[asset] = offset
-            owned.mark = self._safe(partition)
-            marks.append((partition, mark_key(partition), mark_value(owned.mark, owned.epoch)))
-            for scorer in self._scorers.values():
-                if partition in scorer.switches:
-                    scorer.switches[partition].forget_before(owned.mark)
-        return twins, marks
+    def checkpoint(self, most: int | None = None) -> tuple[list[CheckpointRecord], list[CheckpointRecord], bool]:
+        """Changed twins, `most` or (None) all; to be written after them, the marks, once none is left; whether that was all."""
+        cycle = self._cycle
+        if most is None or not cycle.under_way:
+            twins = (Due(p, asset, arena, row) for p in self._owned for asset, arena, row in self._folder.assets(p))
+            cycle.begin(twins, {partition: self._safe(partition) for partition in self._owned})
+        records = [record_of(due, self._scorer(due.arena)) for due in cycle.take(most, self._where)]
+        marks = []
+        for partition, offset in cycle.finished_marks().items():
+            if (owned := self._owned.get(partition)) is not None:
+                owned.mark = max(owned.mark, offset)
+                marks.append((partition, mark_key(partition), mark_value(owned.mark, owned.epoch)))
+                for scorer in self._scorers.values():
+                    if partition in scorer.switches:
+                        scorer.switches[partition].forget_before(owned.mark)
+        return records, marks, not cycle.under_way
+
+    def _where(self, asset: str) -> Due | None:
+        place = self._folder.on_terms(asset)
+        return None if place is None else Due(place.partition, asset, place.arena, place.row)
 
     def own(self, partition: int, *, position: int, committed: int, epoch: int, begin: int = 0, mark: int = 0) -> Owned:
         """Own a partition whose twins are as the newest checkpoint has them: fold from `position`, silently up to `committed`."""
@@ -246,7 +251,7 @@ class Partitions:
 
     def _forget(self, partition: int) -> None:
         for asset, arena, row in self._folder.assets(partition):
-            self._saved_offset.pop(asset, None)
+            self._cycle.saved_offset.pop(asset, None)
             self._scorer(arena).reset(row)
             self._silences.of(arena).reset(row)
         for scorer in self._scorers.values():
@@ -265,7 +270,7 @@ class Partitions:
         restored = restore_twins(saved, self._definitions.types, place)
         for asset, offset in restored.items():
             self._folder.resume(asset, offset)
-        self._saved_offset.update(restored)
+        self._cycle.saved_offset.update(restored)
         return saved.refused + len(saved.twins) - len(restored)
 
     async def _restore_switches(self, partition: int, owned: Owned) -> None:

@@ -37,10 +37,7 @@ class Silence:
         arena = self._arena
         if len(self._silent) < arena.capacity:
             self._silent = np.concatenate([self._silent, np.zeros(arena.capacity - len(self._silent), np.bool_)])
-        known = np.zeros(arena.capacity, np.bool_)
-        known[list(arena.row_of.values())] = True
-        known &= arena.max_time != NOTHING
-        rows = np.flatnonzero(known)
+        rows = np.flatnonzero(arena.max_time != NOTHING)
         if not len(rows):
             return
         now = self._left_behind(rows)

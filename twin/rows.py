@@ -8,17 +8,19 @@ Pure: no clock, no I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.closing import Carry
+from twin.closing import CARRIED, Carry
 from twin.log_order import NOTHING
 from twin.quality import Quality
 from twin.types import TwinType
 
 NO_OFFSET = np.iinfo(np.int64).max
 MISSING = np.uint8(Quality.MISSING)
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Rows:
         """A row that its twin has left is used again."""
         self._roster = None
         self.asset_of[row] = None
+        self.clear(row)
         self._free.append(row)
 
     def roster(self) -> Roster:
@@ -106,24 +109,24 @@ class Rows:
         return self._roster
 
     def _grow(self, capacity: int) -> None:
-        channels = len(self.type.channels)
+        """Room for more rows. What is large stays untouched until a twin comes (`clear`): until then it takes no memory."""
+        used = len(self.asset_of)
 
-        def grown(array: NDArray[np.generic], fill: object) -> NDArray[np.generic]:
-            more = np.full((capacity, *array.shape[1:]), fill, array.dtype)
-            more[: len(array)] = array
+        def room(array: NDArray[_T]) -> NDArray[_T]:
+            more = np.empty((capacity, *array.shape[1:]), array.dtype)
+            more[:used] = array[:used]
             return more
 
-        self.values = grown(self.values, np.nan)  # type: ignore[assignment]
-        self.quality = grown(self.quality, MISSING)  # type: ignore[assignment]
-        self.cell_time = grown(self.cell_time, NOTHING)  # type: ignore[assignment]
-        self.slot_offset = grown(self.slot_offset, NO_OFFSET)  # type: ignore[assignment]
-        self.next_step = grown(self.next_step, NOTHING)  # type: ignore[assignment]
-        self.max_time = grown(self.max_time, NOTHING)  # type: ignore[assignment]
-        self.next_offset = grown(self.next_offset, 0)  # type: ignore[assignment]
-        self.partition = grown(self.partition, -1)  # type: ignore[assignment]
-        fresh = Carry.empty(capacity, channels)
-        fresh.put(slice(0, self._capacity), self.carry)
-        self.carry = fresh
+        def filled(array: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
+            more = room(array)
+            more[used:] = fill
+            return more
+
+        self.values, self.quality = room(self.values), room(self.quality)
+        self.cell_time, self.slot_offset = room(self.cell_time), room(self.slot_offset)
+        self.carry = Carry(*(room(getattr(self.carry, name)) for name in CARRIED))
+        self.next_step, self.max_time = filled(self.next_step, NOTHING), filled(self.max_time, NOTHING)
+        self.next_offset, self.partition = filled(self.next_offset, 0), filled(self.partition, -1)
         self._capacity = capacity
 
     def clear(self, row: int) -> None:

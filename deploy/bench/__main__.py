@@ -1,6 +1,6 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [swaps] [latency] [start] [stores] [formats] [--days 1]
+    python -m deploy.bench [throughput] [swaps] [latency] [scale] [start] [stores] [formats] [--days 1]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -21,13 +21,14 @@ from deploy.bench.figures import Figure
 from deploy.bench.formats import measure_formats
 from deploy.bench.latency import measure_latency
 from deploy.bench.plant import BenchPlant, SavedVersion, promote, trained
+from deploy.bench.scale import measure_scale
 from deploy.bench.start import measure_start
 from deploy.bench.stores import measure_stores
 from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import measure_throughput, meet_twins
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "swaps", "latency", "start", "stores", "formats")
+MEASURES = ("throughput", "swaps", "latency", "scale", "start", "stores", "formats")
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
@@ -50,6 +51,9 @@ def main() -> None:
             print("bench: starting a broker ...", flush=True)
             with EmbeddedKafka(home / "broker", port=0) as kafka:
                 found += asyncio.run(_on_broker(kafka.bootstrap, home, wanted, arguments.days))
+        if "scale" in wanted:
+            print("bench: a thousand, ten thousand, a hundred thousand twins ...", flush=True)
+            found += measure_scale()
         if "start" in wanted:
             print("bench: livetwin up, twice ...", flush=True)
             found += measure_start(home / "start")

@@ -61,7 +61,7 @@ def ask(fleet: Fleet, types: Mapping[str, TwinType], query: FleetQuery) -> dict[
         for asset in sorted(reached)
         if (twin := fleet.get(asset)) is not None
         and (query.type is None or is_of(twin, query.type, types))
-        and all(_fits(fleet.properties(asset).get(name), wanted) for name, wanted in query.properties.items())
+        and all(fits(fleet.properties(asset).get(name), wanted) for name, wanted in query.properties.items())
     }
 
 
@@ -191,10 +191,10 @@ def _named(edge: Relationship, query: FleetQuery) -> bool:
     return query.relationship in (None, edge.name)
 
 
-def _fits(found: str | float | bool | None, wanted: str) -> bool:
+def fits(found: str | float | bool | None, wanted: str) -> bool:
     """Whether static data is as wanted.
 
-    >>> _fits(40.5, ">40"), _fits(40.5, "40.5"), _fits("A", "A"), _fits(True, "true"), _fits(None, "A"), _fits("A", ">1")
+    >>> fits(40.5, ">40"), fits(40.5, "40.5"), fits("A", "A"), fits(True, "true"), fits(None, "A"), fits("A", ">1")
     (True, True, True, True, False, False)
     """
     if found is None:

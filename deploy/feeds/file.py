@@ -148,13 +148,17 @@ def _json(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]
 
 
+def _assets(count: int) -> str:
+    return "1 asset" if count == 1 else f"{count} assets"
+
+
 def _report(source: FileTable, readings: FileReadings, sent: int, new: list[str]) -> FileReport:
     assets = len(set(readings.asset[:sent].tolist()))
-    lines = [f"{sent} readings of {assets} assets sent, channels {', '.join(readings.channels)}"]
+    lines = [f"{sent} readings of {_assets(assets)} sent, channels {', '.join(readings.channels)}"]
     if sent < len(readings.time_ns):
         lines.append(f"stopped: {len(readings.time_ns) - sent} readings were not sent")
     if new:
-        lines.append(f"{len(new)} assets were not declared before; their type was inferred from the file")
+        lines.append(f"{_assets(len(new))} not declared before: type inferred from the file")
     lines += [f"column {column!r} is sent as channel {channel}" for column, channel in readings.renamed.items()]
     if readings.left_out:
         lines.append(f"not numbers, so not sent: columns {', '.join(map(repr, readings.left_out))}")

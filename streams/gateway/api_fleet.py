@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
+from streams.gateway.fleet_question import MOST_DEPTH, PROPERTY, properties_asked
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, not_found, responses
 from twin import fleet_query
 from twin.fleet_query import Direction, FleetQuery
+from twin.fleet_reasons import why_nothing
 
-PROPERTY = "property."
 MOST_FAULTS = 100
 
 
@@ -40,6 +41,7 @@ class FleetAnswer(BaseModel):
     edges: list[FleetEdge] = Field(description="edges that leave twins of this page, to twins that fit the query or to nowhere")
     circles: list[list[str]] = Field(description="twins of the answer that reach themselves, at most 20 circles")
     problems: list[str] = Field(description="what is wrong with the declarations of this page's twins, at most 100")
+    why_nothing: list[str] = Field(description="when no twin fits: which condition none meets, and what there is instead")
     total: int
     next: str | None
 
@@ -54,7 +56,9 @@ def router(gateway: Gateway) -> APIRouter:
         type: Annotated[str | None, Query(description="DTMI or short name; twins of types that extend it count")] = None,
         relationship: Annotated[str | None, Query(description="only along, or with, edges of this name")] = None,
         from_: Annotated[str | None, Query(alias="from", description="start here and follow relationships")] = None,
-        depth: Annotated[int | None, Query(ge=0, le=1000, description="most edges from `from`; any number without it")] = None,
+        depth: Annotated[
+            int | None, Query(ge=0, le=MOST_DEPTH, description="most edges from `from`; any number without it")
+        ] = None,
         direction: Annotated[Direction, Query(description="of the edges that are followed")] = "both",
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
         after: Annotated[str | None, Query(description="`next` of the page before")] = None,
@@ -70,8 +74,7 @@ def router(gateway: Gateway) -> APIRouter:
         declared, types = views.definitions.fleet, views.definitions.types
         if from_ is not None and from_ not in declared:
             raise not_found("twin", from_, "/v1/fleet")
-        wanted = {name.removeprefix(PROPERTY): value for name, value in request.query_params.items() if name.startswith(PROPERTY)}
-        query = FleetQuery(type, relationship, from_, depth, direction, wanted)
+        query = FleetQuery(type, relationship, from_, depth, direction, properties_asked(request.query_params))
         found = fleet_query.ask(declared, types, query)
         assets = list(found)
         start = bisect_right(assets, after) if after is not None else 0
@@ -93,6 +96,7 @@ def router(gateway: Gateway) -> APIRouter:
             ],
             "circles": fleet_query.circles(edges),
             "problems": fleet_query.faults(declared, types, page)[:MOST_FAULTS],
+            "why_nothing": [] if found else why_nothing(declared, types, query),
             "total": len(found),
             "next": page[-1] if page and start + limit < len(assets) else None,
         }

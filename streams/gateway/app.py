@@ -38,6 +38,7 @@ from streams.gateway import (
     sse,
 )
 from streams.gateway.body_limit import BodyLimit
+from streams.gateway.examples import add_examples
 from streams.gateway.gateway import Gateway, assemble
 from streams.gateway.problem import ApiError, Problem
 from streams.historian import HistorianStats, run_historian
@@ -139,7 +140,7 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
         sse.router(gateway.hub),
     ):
         app.include_router(router)
-    _describe_problems(app)
+    _describe_answers(app)
     _refuse_the_rest(app)
     if _is_loopback(host):  # a page elsewhere must not reach this machine by a name that it points here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host], www_redirect=False)
@@ -149,11 +150,11 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
     return app
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the schema of problem details where the routes refer to it, and only there."""
+def _describe_answers(app: FastAPI) -> None:
+    """Put the schema of problem details where the routes refer to it, and only there; and the examples."""
     plain = app.openapi
 
-    def described() -> dict[str, object]:
+    def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = plain()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -167,6 +168,7 @@ def _describe_problems(app: FastAPI) -> None:
                         found["content"] = {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
+            add_examples(document)
             app.openapi_schema = document
         return app.openapi_schema
 

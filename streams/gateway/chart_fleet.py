@@ -51,8 +51,10 @@ class FleetMap:
     placed: bool  # every node has coordinates
 
 
-def choose(declared: Iterable[TwinDeclaration], states: Mapping[str, TwinState | None]) -> FleetMap:
-    """Which assets are drawn and where."""
+def choose(
+    declared: Iterable[TwinDeclaration], states: Mapping[str, TwinState | None], relationship: str | None = None
+) -> FleetMap:
+    """Which assets are drawn and where; with `relationship`, only edges of that name."""
     known = list(declared)
     twins = {one.asset: one for one in known}
     for asset, state in states.items():
@@ -70,7 +72,12 @@ def choose(declared: Iterable[TwinDeclaration], states: Mapping[str, TwinState |
         for one in sorted(chosen, key=lambda one: one.asset)
     )
     drawn = {node.asset for node in nodes}
-    edges = tuple((one.asset, edge.target, edge.name) for one in chosen for edge in one.relationships if edge.target in drawn)
+    edges = tuple(
+        (one.asset, edge.target, edge.name)
+        for one in chosen
+        for edge in one.relationships
+        if edge.target in drawn and relationship in (None, edge.name)
+    )
     placed = bool(nodes) and all(node.x is not None and node.y is not None for node in nodes)
     if not placed and len(nodes) > 150:  # a force layout of many is slow and a hairball: rows by type instead
         nodes, placed = _in_rows(nodes), True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from streams.gateway.chart_fleet import ESCAPE
-from streams.gateway.page_words import number, unit
+from streams.gateway.page_words import QUALITY, number, unit
 from streams.gateway.times import NS_PER_MS
 from streams.records import Alert
 from streams.stores.port import ChannelSeries, RiskSeries, TwinHistory
@@ -163,7 +163,7 @@ def _channel_series(channel: ChannelSeries, place: int, marks: Marks, palette: P
     where = {**axes, "type": "line", "showSymbol": False, "silent": True}
     stack = {"stack": f"band{place}", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
     bad = [
-        {"value": [time_ms, _round(value)], "quality": word(bits)}
+        {"value": [time_ms, _round(value)], "quality": QUALITY[word(bits)].word, "symbol": QUALITY[word(bits)].symbol}
         for time_ms, value, bits in zip(times, channel.value, channel.quality, strict=True)
         if bits and value is not None
     ]
@@ -176,7 +176,6 @@ def _channel_series(channel: ChannelSeries, place: int, marks: Marks, palette: P
             **axes,
             "name": "quality",
             "type": "scatter",
-            "symbol": "triangle",
             "symbolSize": 8,
             "data": bad,
             "color": palette.bad,

@@ -5,18 +5,22 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import Request
 from nicegui import events, ui
 
 from streams.gateway import chart_fleet
+from streams.gateway.fleet_question import address_of, parameters_of, read_question
 from streams.gateway.gateway import Gateway
+from streams.gateway.page_fleet_filter import FleetFilter
 from streams.gateway.page_fleet_table import TwinsTable
 from streams.gateway.page_html import Html, alert_href, chip, code, empty, entry, esc, glyph, risk_bar, row, small, twin_href
 from streams.gateway.page_shell import Look, explain, markup, panel, set_content, shell
 from streams.gateway.page_words import HEALTH, HEALTH_MEANING, SEVERITY, WAITING, clock, headline, health_of
 from streams.records import TwinState
+from twin.fleet_query import FleetQuery
 
 _ATTENTION: Final = 6  # entries
 _A_LITTLE_UNUSUAL: Final = 0.15  # risk
@@ -51,24 +55,28 @@ def build(gateway: Gateway, request: Request) -> None:
             "that prove "
             "themselves are swapped in while it runs.",
         )
-        FleetPage(gateway, look).build(str(request.base_url).rstrip("/"))
+        FleetPage(gateway, look, request.query_params).build(str(request.base_url).rstrip("/"))
 
 
 class FleetPage:
     """State of one visitor's view."""
 
-    def __init__(self, gateway: Gateway, look: Look) -> None:
+    def __init__(self, gateway: Gateway, look: Look, parameters: Mapping[str, str]) -> None:
         self._gateway = gateway
         self._look = look
+        self._filter = FleetFilter(gateway, *read_question(parameters), on_change=self._asked)
+        health, text = parameters.get("health"), parameters.get("find", "").strip().lower()
+        self._table = TwinsTable(gateway, health=health if health in HEALTH else None, text=text, on_change=self._keep_address)
         self._seen: tuple[Any, ...] | None = None
         self._drawn: chart_fleet.FleetMap | None = None
-        self._drawn_of: tuple[int, int] | None = None
+        self._drawn_of: tuple[int, int, FleetQuery] | None = None
         self._drawn_at = 0.0
 
     def build(self, address: str) -> None:
         with ui.element("div").classes("lt-stack"):
             with ui.element("div").classes("lt-tiles").props('role="group" aria-label="Filter the table by health"'):
                 self._tiles = {health: self._tile(health) for health in ("alarm", "warning", "ok", "learning", "silent", WAITING)}
+            self._filter.build()
             self._empty = markup(_how_to_feed(address, self._gateway), classes="lt-panel")
             with ui.element("div").classes("lt-two") as self._two:
                 self._build_map()
@@ -77,7 +85,6 @@ class FleetPage:
                         markup("Needs attention", tag="h2")
                         markup('<a class="lt-small" href="/alerts">all alerts</a>', tag="span")
                     self._attention = markup("", classes="lt-list")
-            self._table = TwinsTable(self._gateway)
             self._table.build()
         self._look.on_change(self._redraw)
         ui.timer(1.0, self._tick)
@@ -107,11 +114,26 @@ class FleetPage:
         if event.data_type == "node" and event.name:
             ui.navigate.to(twin_href(event.name))
 
+    def _asked(self) -> None:
+        self._keep_address()
+        self._seen = None
+        self._tick()
+
+    def _keep_address(self) -> None:
+        """The address names what is shown, so that it can be kept and handed on."""
+        kept = parameters_of(self._filter.query)
+        kept |= {"health": self._table.health} if self._table.health is not None else {}
+        kept |= {"find": self._table.text} if self._table.text else {}
+        ui.navigate.history.replace(address_of("/", kept))
+
     # ── what the stream does ────────────────────────────────────────────────────────────────────────────────────────
 
     def _states(self) -> States:
-        """Every twin that is declared or has a state."""
+        """Every twin that is declared or has a state; those that fit, where the visitor asks for some."""
         views = self._gateway.views
+        fitting = self._filter.fitting()
+        if fitting is not None:
+            return {asset: views.twins.get(asset) for asset in fitting}
         states: States = dict.fromkeys(one.asset for one in views.definitions.fleet.twins())
         states.update((state.asset, state) for state in views.twins.after())
         return states
@@ -123,7 +145,10 @@ class FleetPage:
             return
         self._seen = seen
         states = self._states()
-        self._empty.set_visibility(not states)
+        anything = bool(states) or self._filter.asked
+        self._empty.set_visibility(not anything)
+        self._filter.panel.set_visibility(anything)
+        self._filter.fill(len(states))
         self._two.set_visibility(bool(states))
         self._fill_tiles(states)
         self._fill_map(states)
@@ -145,10 +170,12 @@ class FleetPage:
 
     def _fill_map(self, states: States) -> None:
         views = self._gateway.views
-        now_of = (views.definitions.revision, len(views.twins))
+        query = self._filter.query
+        now_of = (views.definitions.revision, len(states), query)
         too_many = len(states) > chart_fleet.MOST_NODES and time.monotonic() - self._drawn_at > _CHOOSE_AGAIN_S
         if self._drawn is None or now_of != self._drawn_of or too_many:
-            drawn = chart_fleet.choose(views.definitions.fleet.twins(), states)
+            declared = (one for one in views.definitions.fleet.twins() if one.asset in states)
+            drawn = chart_fleet.choose(declared, states, query.relationship)
             changed = self._drawn != drawn
             self._drawn, self._drawn_of, self._drawn_at = drawn, now_of, time.monotonic()
             if changed:
@@ -174,8 +201,12 @@ class FleetPage:
             ramp += f'<span class="lt-tone {css}"><span class="lt-g" aria-hidden="true">⬤</span>{word}</span>'
         legend = f'<div class="lt-legend">{kinds}</div><div class="lt-legend" style="margin-top:6px">{ramp}</div>'
         set_content(self._legend, legend)
-        edges = f"{len(drawn.edges):,} relationships" if drawn.edges else "no relationships declared"
-        shown = f"{len(drawn.nodes):,} twins"
+        edges = (
+            f"{len(drawn.edges):,} {'relationship' if len(drawn.edges) == 1 else 'relationships'}"
+            if drawn.edges
+            else "no relationships among them"
+        )
+        shown = "1 twin" if len(drawn.nodes) == 1 else f"{len(drawn.nodes):,} twins"
         if drawn.left_out:
             shown = f"the {len(drawn.nodes):,} riskiest of {len(drawn.nodes) + drawn.left_out:,} twins"
         set_content(self._map_note, f"{shown}, {edges}")
@@ -183,7 +214,8 @@ class FleetPage:
     def _fill_attention(self, states: States) -> None:
         views = self._gateway.views
         gravest = list(SEVERITY).index
-        active = sorted(views.alerts.active(), key=lambda alert: (alert.acknowledged, gravest(alert.severity)))
+        among = (alert for alert in views.alerts.active() if alert.asset in states or not self._filter.asked)
+        active = sorted(among, key=lambda alert: (alert.acknowledged, gravest(alert.severity)))
         entries = []
         for alert in active[:_ATTENTION]:
             since = f"since {clock(alert.onset_ns, seconds=False)}" + (" · acknowledged" if alert.acknowledged else "")
@@ -206,9 +238,14 @@ class FleetPage:
             )
         if not entries:
             learning = sum(state is not None and state.health == "learning" for state in states.values())
-            words = "Every twin behaves as its model expects."
+            words = (
+                "Every twin shown behaves as its model expects."
+                if self._filter.asked
+                else "Every twin behaves as its model expects."
+            )
             if learning:
-                words = f"{learning:,} twins are still learning what is normal; they raise nothing until a first model serves."
+                who = "1 twin is" if learning == 1 else f"{learning:,} twins are"
+                words = f"{who} still learning what is normal; nothing is raised until a first model serves."
             entries.append(f"<div>{small(words)}</div>")
         set_content(self._attention, "".join(entries))
 

@@ -35,23 +35,21 @@ Entry = tuple[str, TwinState | None]
 class TwinsTable:
     """Filter, sort and page of one visitor."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, health: str | None, text: str, on_change: Callable[[], None]) -> None:
         self._gateway = gateway
-        self.health: str | None = None
-        self._type: str | None = None
-        self._text = ""
+        self._on_change = on_change
+        self.health = health
+        self.text = text  # that is searched, in small letters
         self._states: dict[str, TwinState | None] = {}
 
     def build(self) -> None:
         with ui.element("section").classes("lt-panel") as self._panel:
             with ui.element("div").classes("lt-bar"):
-                markup("All twins", tag="h2")
+                markup("Twins", tag="h2")
                 ui.space()
-                find = ui.input(placeholder="Find by name").classes("lt-field")
+                find = ui.input(placeholder="Find by name", value=self.text).classes("lt-field")
                 find.props('outlined dense clearable debounce=250 aria-label="Find a twin by name"')
-                find.on_value_change(lambda event: self._show(text=(event.value or "").strip().lower()))
-                self._types = ui.select({"": "All types"}, value="", on_change=lambda event: self._show(type=event.value or None))
-                self._types.props('outlined dense options-dense aria-label="Filter by type"').classes("lt-field")
+                find.on_value_change(lambda event: self._find((event.value or "").strip().lower()))
             paging = {"rowsPerPage": 25, "page": 1, "sortBy": "risk", "descending": True, "rowsNumber": 0}
             self._table = ui.table(rows=[], columns=_COLUMNS, row_key="id", pagination=paging).classes("lt-qtable lt-fleet")
             self._table.props('flat :rows-per-page-options="[25,50,100]" binary-state-sort')
@@ -67,7 +65,6 @@ class TwinsTable:
         """Show a page of these twins; the browser hears of it only when a row of it changed."""
         self._states = states
         self._panel.set_visibility(bool(states))
-        self._offer_types()
         found = [one for one in states.items() if self._fits(*one)]
         page = self._table.pagination
         order = self._order(page["sortBy"])
@@ -82,11 +79,14 @@ class TwinsTable:
 
     # ── what the visitor does ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _show(self, **changed: str | None) -> None:
-        for name, value in changed.items():
-            setattr(self, f"_{name}", value)
+    def _find(self, text: str) -> None:
+        self.text = text
+        self._show()
+
+    def _show(self) -> None:
         self._table.pagination["page"] = 1
         self.fill(self._states)
+        self._on_change()
 
     def _request(self, event: events.GenericEventArguments) -> None:
         asked = event.args["pagination"]
@@ -97,18 +97,10 @@ class TwinsTable:
 
     # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _offer_types(self) -> None:
-        views = self._gateway.views
-        options = {"": "All types"} | {dtmi: kind.display_name for dtmi, kind in sorted(views.definitions.types.items())}
-        if options != self._types.options:
-            self._types.set_options(options, value=self._type or "")
-
     def _fits(self, asset: str, state: TwinState | None) -> bool:
         name = self._gateway.views.display_name(asset)
-        return (
-            (self.health is None or health_of(state) == self.health)
-            and (self._type is None or self._type_of(asset, state) == self._type)
-            and (not self._text or self._text in asset.lower() or self._text in name.lower())
+        return (self.health is None or health_of(state) == self.health) and (
+            not self.text or self.text in asset.lower() or self.text in name.lower()
         )
 
     def _order(self, column: str | None) -> Callable[[Entry], Any]:

@@ -12,7 +12,7 @@ from streams.gateway import chart_twin
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import code, empty, esc, note
 from streams.gateway.page_shell import Look, explain, markup, panel, set_content, shell
-from streams.gateway.page_twin_parts import LEGEND, about, last_spreads, summary, twin_alerts, values_now
+from streams.gateway.page_twin_parts import LEGEND, about, last_spreads, marked, summary, twin_alerts, values_now
 from streams.gateway.times import NS_PER_S
 from streams.stores.port import StoreError, TwinHistory
 
@@ -49,7 +49,7 @@ def build(gateway: Gateway, request: Request, asset: str) -> None:
             "<b>Risk</b> below turns how strange the latest steps are into a number from 0 to 1; the dotted line at 0.5 is "
             "where an "
             "alert is near. A <b>red area</b> is an alert, a <b>violet line</b> the moment another model version took over, a "
-            "<b>triangle</b> a reading of poor quality, which no model learns from.",
+            "<b>mark</b> on the line a reading of poor quality (its shape says why), which no model learns from.",
         )
         TwinPage(gateway, look, asset).build()
 
@@ -84,6 +84,8 @@ class TwinPage:
                 height = chart_twin.height(max(1, min(len(names), chart_twin.MOST_CHANNELS)))
                 self._chart = ui.echart({"series": []}).style(f"height:{height}px;width:100%").props('role="img"')
                 markup(LEGEND, classes="lt-body")
+            with panel("Readings of poor quality in this period", note="shown, but no model learns from them or judges them"):
+                self._marked = markup("")
             with ui.element("div").classes("lt-two"):
                 with panel("Alerts of this twin"):
                     self._alerts = markup("", classes="lt-list")
@@ -131,9 +133,9 @@ class TwinPage:
         seen = (state, views.alerts.revision, views.definitions.revision, self._history is None)
         if seen != self._seen:
             self._seen = seen
-            units = views.units(state.type) if state is not None else {}
+            kind = views.definitions.types.get(state.type) if state is not None else None
             set_content(self._summary, summary(state))
-            set_content(self._values, values_now(state, units, last_spreads(self._history)))
+            set_content(self._values, values_now(state, kind, last_spreads(self._history)))
             set_content(self._alerts, twin_alerts(views.alerts.of(self._asset)))
             set_content(self._about, about(views, self._asset, state))
 
@@ -188,5 +190,6 @@ class TwinPage:
         self._chart.options.clear()
         self._chart.options.update(options)
         self._chart.style(f"height:{chart_twin.height(min(len(self._history.channels), chart_twin.MOST_CHANNELS))}px")
-        self._chart.props(f'aria-label="{esc(chart_twin.describe(self._history, units))}"')
+        self._chart.props["aria-label"] = chart_twin.describe(self._history, units)
         self._chart.update()
+        set_content(self._marked, marked(self._history))

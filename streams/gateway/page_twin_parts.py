@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
+from streams.gateway.fleet_question import address_of
 from streams.gateway.page_html import (
     Content,
     Html,
@@ -22,13 +23,14 @@ from streams.gateway.page_html import (
     risk_bar,
     row,
     small,
+    table,
     tile,
     twin_href,
 )
 from streams.gateway.page_words import (
     HEALTH,
     HEALTH_MEANING,
-    QUALITY_MEANING,
+    QUALITY,
     SEVERITY,
     clock,
     condition,
@@ -40,6 +42,8 @@ from streams.gateway.page_words import (
 from streams.gateway.views import LiveViews
 from streams.records import Alert, TwinState
 from streams.stores.port import TwinHistory
+from twin.quality import word as quality_word
+from twin.types import Channel, TwinType
 
 _ALERTS: Final = 12
 _NEIGHBOURS: Final = 24
@@ -56,9 +60,10 @@ def summary(state: TwinState | None) -> str:
     return "".join(parts)
 
 
-def values_now(state: TwinState | None, units: Mapping[str, str], spreads: Mapping[str, float]) -> str:
-    """A tile a channel: what is seen, what was expected, how many spreads apart."""
+def values_now(state: TwinState | None, kind: TwinType | None, spreads: Mapping[str, float]) -> str:
+    """A tile a channel: what is seen, what was expected, how many spreads apart, and what is wrong with the reading."""
     tiles = []
+    channels = {channel.name: channel for channel in kind.channels} if kind is not None else {}
     for name, value in state.values.items() if state is not None else ():
         assert state is not None
         expected, quality = state.expected.get(name), state.quality.get(name, "good")
@@ -72,11 +77,54 @@ def values_now(state: TwinState | None, units: Mapping[str, str], spreads: Mappi
             tone = SEVERITY["major"] if far else tone
             told = Html(f'<span class="lt-tone high"><span class="lt-g">▲</span> {esc(words)}</span>') if far else words
         label: Content = name
-        if quality != "good":
-            label = Html(f"{esc(name)} {chip(HEALTH['warning'], quality, title=QUALITY_MEANING.get(quality, ''))}")
-        shown = Html(f"{number(value)} <small>{esc(unit(units.get(name)))}</small>")
+        channel = channels.get(name)
+        mark = QUALITY.get(quality)
+        if mark is not None:
+            label = Html(f"{esc(name)} {chip(HEALTH['warning'], mark.word)}")
+            told = Html(f"{told.text if isinstance(told, Html) else esc(told)}<br>{esc(_wrong(quality, channel))}")
+        shown = Html(f"{number(value)} <small>{esc(unit(channel.unit if channel is not None else None))}</small>")
         tiles.append(tile(label, shown, told, tone=tone))
     return "".join(tiles)
+
+
+def _wrong(quality: str, channel: Channel | None) -> str:
+    """What is wrong, in a sentence.
+
+    >>> _wrong("out-of-range", Channel("level", unit="metre", minimum=0.0)), _wrong("stuck", None)
+    ('Outside what the sensor can say, 0 m or more.', 'The sensor repeats itself.')
+    """
+    meaning = QUALITY[quality].meaning
+    if quality == "out-of-range" and channel is not None:
+        meaning += f", {_range(channel.minimum, channel.maximum, unit(channel.unit))}"
+    return meaning[0].upper() + meaning[1:] + "."
+
+
+def _range(low: float | None, high: float | None, short: str) -> str:
+    """
+    >>> _range(0.0, 10.0, "m"), _range(None, 10.0, "")
+    ('0 to 10 m', '10 or less')
+    """
+    if low is not None and high is not None:
+        return f"{number(low)} to {number(high)} {short}".strip()
+    bound, word = (low, "or more") if low is not None else (high, "or less")
+    return " ".join(part for part in (number(bound), short, word) if part)
+
+
+def marked(history: TwinHistory) -> str:
+    """Readings of poor quality in what is drawn: which channel, what is wrong, how often, when last."""
+    rows: list[Sequence[Content]] = []
+    for series in history.channels:
+        words = [quality_word(bits) for bits in series.quality]
+        for quality, mark in QUALITY.items():
+            times = [time_ns for time_ns, found in zip(series.time_ns, words, strict=True) if found == quality]
+            if times:
+                what = Html(f"{chip(HEALTH['warning'], mark.word)} {small(mark.meaning)}")
+                sign = Html(f'<span class="lt-tone watch"><span class="lt-g" aria-hidden="true">{mark.glyph}</span></span>')
+                often = f"{len(times):,} of {len(words):,}"
+                rows.append((sign, series.channel, what, often, clock(max(times), seconds=False)))
+    if not rows:
+        return f'<div class="lt-body">{small("None: every reading in this period is good.")}</div>'
+    return table(("", "Channel", "What is wrong", "Points drawn", "Last (UTC)"), rows, right=(3,))
 
 
 def twin_alerts(alerts: Sequence[Alert]) -> str:
@@ -95,20 +143,28 @@ def twin_alerts(alerts: Sequence[Alert]) -> str:
 def about(views: LiveViews, asset: str, state: TwinState | None) -> str:
     declared = views.definitions.fleet.get(asset)
     dtmi = declared.type if declared is not None else state.type if state is not None else ""
-    rows: list[tuple[str, Content]] = [("Id", Html(code(asset))), ("Type", Html(f"{esc(views.type_name(dtmi))}<br>{code(dtmi)}"))]
-    fleet = views.definitions.fleet
+    fleet, kind = views.definitions.fleet, views.definitions.types.get(dtmi)
+    of_type = address_of("/", {"type": kind.slug}) if kind is not None else "/"
+    rows: list[tuple[str, Content]] = [
+        ("Id", Html(code(asset))),
+        ("Type", Html(f"{link(of_type, views.type_name(dtmi))}<br>{code(dtmi)}")),
+    ]
+    units = {term.name: unit(term.unit) for term in kind.properties} if kind is not None else {}
     since = {name: at_ns for at_ns, changed in fleet.changes(asset) for name in changed}
     for name, value in fleet.properties(asset).items():
-        shown = number(value) if isinstance(value, float) else str(value)
+        shown = f"{number(value) if isinstance(value, float) else value} {units.get(name, '')}".strip()
         rows.append((name, f"{shown} since {clock(since[name], seconds=False)}" if name in since else shown))
-    near = sorted(views.definitions.fleet.neighbours(asset))
+    near = sorted(fleet.neighbours(asset))
     links = ", ".join(link(twin_href(one), views.display_name(one)) for one in near[:_NEIGHBOURS])
     more = f" and {len(near) - _NEIGHBOURS} more" if len(near) > _NEIGHBOURS else ""
-    rows.append(("Neighbours", Html(f"{links}{more}") if near else "none declared"))
+    around = link(address_of("/", {"from": asset, "depth": "2"}), "on the map")
+    rows.append(("Neighbours", Html(f"{links}{more} · {around}") if near else "none declared"))
     if state is not None:
         rows.append(("From", f"partition {state.partition}, offset {state.offset:,}"))
     path = f"/v1/twins/{quote(asset, safe='')}"
     rows.append(("As JSON", Html(f"{link(path, 'twin')}, {link(f'{path}/history', 'history')}")))
+    if kind is not None:
+        rows.append(("For others", Html(link(f"{path}/td", "W3C WoT Thing Description"))))
     return facts(rows)
 
 
@@ -136,6 +192,10 @@ LEGEND: Final = (
     )
     + _sample('<rect width="12" height="12" fill="#c22f3c" opacity=".3"/>', "alert")
     + _sample('<path d="M6 0v12" stroke="#7b7fe0" stroke-width="1.6"/>', "another model version took over")
-    + _sample('<path d="M6 1l5 10H1z" fill="#c98a12"/>', "poor quality")
+    + "".join(
+        f'<span class="lt-tone watch"><span class="lt-g" aria-hidden="true">{mark.glyph}</span>{mark.word.lower()}</span>'
+        for mark in QUALITY.values()
+        if mark.symbol != "none"
+    )
     + "</div>"
 )

@@ -60,14 +60,27 @@ DECISION: Final[dict[str, Tone]] = {
     "rolled-back": Tone("high", "↩", "Rolled back", "#c4501b", "#f08a4b"),
 }
 OTHER: Final = Tone("silent", "○", "Other", "#8b94a0", "#6c7686")
-QUALITY_MEANING: Final[dict[str, str]] = {
-    "good": "good",
-    "out-of-range": "outside what the sensor can say",
-    "stuck": "the sensor repeats itself",
-    "spike": "a jump that no neighbouring reading shares",
-    "gap": "no reading came; the value was filled in",
-    "wrong-unit": "looks like another unit",
-    "missing": "nothing known",
+
+
+@dataclass(frozen=True, slots=True)
+class QualityMark:
+    """How a cell that is not good looks: a word, a sentence, a glyph, and the same shape for ECharts."""
+
+    word: str
+    meaning: str
+    glyph: str
+    symbol: str
+
+
+QUALITY: Final[dict[str, QualityMark]] = {
+    "out-of-range": QualityMark("Out of range", "outside what the sensor can say", "▲", "triangle"),
+    "stuck": QualityMark("Stuck", "the sensor repeats itself", "■", "rect"),
+    "spike": QualityMark("Spike", "a jump that no neighbouring reading shares", "◆", "diamond"),
+    "gap": QualityMark("Gap", "no reading came; the value was filled in", "○", "emptyCircle"),
+    "wrong-unit": QualityMark(
+        "Wrong unit", "looks like another unit", "✕", "path://M1,0L5,4L9,0L10,1L6,5L10,9L9,10L5,6L1,10L0,9L4,5L0,1Z"
+    ),
+    "missing": QualityMark("Missing", "no reading came, and nothing to fill in", "–", "none"),
 }
 
 

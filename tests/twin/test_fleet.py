@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twin.errors import ReadingRefused
 from twin.fleet import Fleet, PropertyChange, Relationship, TwinDeclaration
 from twin.fleet_query import FleetQuery, ask, circles, edges_between, faults
+from twin.fleet_reasons import why_nothing
 from twin.types import compile_type
 
 
@@ -71,6 +72,31 @@ PLANT = Fleet(
 )
 def test_queries(query: FleetQuery, expected: dict[str, int]) -> None:
     assert ask(PLANT, TYPES, query) == dict(sorted(expected.items()))
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        (FleetQuery(start="p9"), ["No twin has the id p9."]),
+        (FleetQuery(type="plant.valve"), ["No twin is of type plant.valve. There are plant.booster, plant.pump, plant.tank."]),
+        (FleetQuery(relationship="fed"), ["No relationship is called fed. There are feeds, watches."]),
+        (FleetQuery(properties={"colour": "red"}), ["No twin has static data called colour."]),
+        (FleetQuery(properties={"power": ">50"}), ["No twin has power >50. It goes from 15 to 40."]),
+        (FleetQuery(properties={"site": "east"}), ["No twin has site east. There are north, south."]),
+        (
+            FleetQuery(type="plant.tank", start="p2", depth=1, properties={"site": "south"}),
+            [
+                "Each condition fits some twins, but no twin fits all of them.",
+                "Without a limit to the distance: 1.",
+                "Without a start: 2.",
+                "Without site: 1.",
+            ],
+        ),
+    ],
+)
+def test_a_question_that_finds_nothing_is_told_why(query: FleetQuery, told: list[str]) -> None:
+    assert ask(PLANT, TYPES, query) == {}
+    assert why_nothing(PLANT, TYPES, query) == told
 
 
 def test_circles_and_dangling_targets_are_told() -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -24,7 +25,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.browser]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 PAGES = {
-    "fleet": ("/", "All twins"),
+    "fleet": ("/", "Values now"),
+    "neighbourhood": (f"/?from={LEAK.asset}&depth=2&property.elevation=>1", "declared twins fit"),
+    "nothing": ("/?type=water.tank&relationship=drives", "No twin fits"),
     "twin": (f"/twin?asset={LEAK.asset}", "Trends"),
     "alerts": ("/alerts", "Junction 203"),
     "models": ("/models", "0002-ef56ab78"),
@@ -99,6 +102,55 @@ def test_the_map_is_drawn_and_the_table_is_filtered_and_leads_to_a_twin(page: Pa
     expect(page.get_by_role("heading", name="Tank 1")).to_be_visible()
 
 
+def near(http: httpx.Client, **asked: str) -> int:
+    return int(http.get("/v1/fleet", params=asked).json()["total"])
+
+
+def test_the_fleet_is_asked_on_its_page_and_the_address_keeps_the_question(
+    page: Page, http: httpx.Client, running: Running
+) -> None:
+    page.goto("/")
+    page.get_by_label("Filter by type").click()
+    page.get_by_role("option", name="Tank").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
+    expect(page).to_have_url(_contains("?type=water.tank"))
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("tbody tr")).to_have_count(25)
+    page.get_by_label("Around this twin").fill("Tank 1")
+    expect(page).to_have_url(_contains("?from=tank-1"))
+    page.get_by_label("How far from it").click()
+    page.get_by_role("option", name="2 steps").click()
+    count = near(http, **{"from": "tank-1", "depth": "2"})
+    expect(page.locator("tbody tr")).to_have_count(count)
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(count)
+    expect(page.get_by_label("Around this twin")).to_have_value("tank-1")
+    page.get_by_label("Which way").click()
+    page.get_by_role("option", name="Against the arrows").click()
+    expect(page).to_have_url(_contains("from=tank-1&depth=2&direction=in"))
+    against = near(http, **{"from": "tank-1", "depth": "2", "direction": "in"})
+    expect(page.get_by_text(f"{against} of {running.plant.declarations} declared twins fit")).to_be_visible()
+
+
+def test_static_data_is_asked_on_the_page_and_nothing_found_is_told_why(page: Page, http: httpx.Client) -> None:
+    page.goto("/?type=water.tank")
+    page.get_by_label("Static data to filter by").click()
+    page.get_by_role("option", name="elevation").click()
+    page.get_by_label("Wanted").fill(">1000")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="No twin fits")).to_be_visible()
+    expect(page.get_by_text("No twin has elevation >1000. It goes from")).to_be_visible()
+    expect(page).to_have_url(_contains("?type=water.tank&property.elevation=%3E1000"))
+    page.get_by_role("button", name="Remove elevation >1000").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
+    page.goto("/?type=water.valve&depth=two")
+    expect(page.get_by_text("No twin is of type water.valve. There are water.junction")).to_be_visible()
+    expect(page.get_by_text("depth is 'two', expected a whole number")).to_be_visible()
+    page.goto("/?health=alarm&find=junction")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_label("Find a twin by name")).to_have_value("junction")
+
+
 def test_filters_work_by_keyboard_and_say_that_they_are_on(page: Page) -> None:
     page.goto("/")
     expect(page.locator("tbody tr")).to_have_count(25)
@@ -134,6 +186,32 @@ def test_a_twin_shows_its_trend_band_and_a_new_step_without_a_reload(page: Page,
     running.plant.twins[asset] = newer
     expect(page.get_by_text("123.4")).to_be_visible(timeout=8_000)
     assert page.evaluate("window.stayed")
+
+
+def test_a_reading_of_poor_quality_is_told_in_words_beside_its_value_and_for_the_period(page: Page, running: Running) -> None:
+    asset = next(asset for asset in running.plant.twins if asset.startswith("tank-"))
+    state = running.plant.twins[asset]
+    page.goto(f"/twin?asset={asset}")
+    page.get_by_role("button", name="3 days").click()
+    told = page.locator("section", has_text="Readings of poor quality in this period")
+    expect(told.locator("tbody tr")).to_have_count(2, timeout=10_000)
+    expect(told).to_contain_text("Stuck the sensor repeats itself")
+    expect(page.get_by_role("link", name="W3C WoT Thing Description")).to_have_attribute("href", f"/v1/twins/{asset}/td")
+    worse = state.model_copy(update={"time_ns": state.time_ns + 300 * NS, "quality": {**state.quality, "level": "out-of-range"}})
+
+    async def put() -> None:
+        producer = clients.producer(running.bootstrap, client_id="test")
+        await producer.start()
+        try:
+            await producer.send_and_wait(
+                running.topics.state, worse.to_bytes(), key=asset.encode(), partition=state.partition, headers=[("epoch", b"1")]
+            )
+        finally:
+            await producer.stop()
+
+    aside(put())
+    running.plant.twins[asset] = worse
+    expect(page.locator(".lt-channels")).to_contain_text("Outside what the sensor can say, ", timeout=8_000)
 
 
 def _contains(text: str) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -12,6 +13,7 @@ import jsonschema_rs
 import pytest
 
 from deploy.feeds.interfaces import interface
+from streams.gateway.examples import EXAMPLES
 from tests.streams.gateway.conftest import Running
 from tests.streams.gateway.test_gateway_api import problem
 
@@ -68,6 +70,38 @@ def test_the_fleet_is_asked_by_type_relationship_distance_and_static_data(http: 
     same = http.get("/v1/fleet", params={f"property.{name}": f">={value}", "type": "water.tank"}).json()
     assert tank["id"] in {one["id"] for one in same["twins"]}
     assert all(one["properties"][name] >= value for one in same["twins"])
+
+
+def test_an_answer_without_twins_says_why(http: httpx.Client) -> None:
+    assert http.get("/v1/fleet", params={"type": "water.tank"}).json()["why_nothing"] == []
+    found = http.get("/v1/fleet", params={"type": "water.tank", "property.elevation": ">1e6"}).json()
+    assert found["total"] == 0
+    assert found["why_nothing"][0].startswith("No twin has elevation >1e6. It goes from ")
+
+
+def test_every_example_fits_its_schema_and_has_the_fields_that_are_really_answered(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    for path, example in EXAMPLES.items():
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+        assert content["example"] == example, path
+        schema = {**content["schema"], "components": document["components"]}
+        jsonschema_rs.validate(schema, example)
+        kind = "water.tank" if path.startswith("/v1/types") else "tank-1"
+        found = http.get(path.format(id=kind, name="level")).json()
+        assert jsonschema_rs.is_valid(schema, found), path
+        if isinstance(example, dict):
+            assert set(example) == set(found), path
+
+
+def test_the_commands_of_the_http_page_are_answered(http: httpx.Client) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
+    asked = re.findall(r"^curl '?http://127\.0\.0\.1:8080([^'\s]+)'?$", text, re.MULTILINE)
+    assert len(asked) >= 8
+    for address in asked:
+        answer = http.get(address)
+        assert answer.status_code == 200, f"{address}: {answer.text}"
+        if address.startswith("/v1/fleet"):
+            assert answer.json()["twins"], address
 
 
 def test_pages_of_the_fleet_meet_each_twin_and_each_edge_once(http: httpx.Client) -> None:

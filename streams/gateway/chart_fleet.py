@@ -78,6 +78,7 @@ def choose(
         for edge in one.relationships
         if edge.target in drawn and relationship in (None, edge.name)
     )
+    nodes = _beside_the_map(nodes)
     placed = bool(nodes) and all(node.x is not None and node.y is not None for node in nodes)
     if not placed and len(nodes) > 150:  # a force layout of many is slow and a hairball: rows by type instead
         nodes, placed = _in_rows(nodes), True
@@ -91,6 +92,22 @@ def _risk(state: TwinState | None) -> float:
 def _coordinate(declared: TwinDeclaration, name: str) -> float | None:
     value = declared.properties.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def _beside_the_map(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Twins without a place, in rows below those that have one: a newcomer must not scatter the map."""
+    fixed = [node for node in nodes if node.x is not None and node.y is not None]
+    loose = [node for node in nodes if node.x is None or node.y is None]
+    if not fixed or not loose:
+        return nodes
+    xs, ys = [node.x or 0.0 for node in fixed], [node.y or 0.0 for node in fixed]
+    width, height = max(xs) - min(xs) or 1.0, max(ys) - min(ys) or 1.0
+    a_row = max(12, math.ceil(math.sqrt(len(loose) * 4)))
+    rows = {
+        node.asset: (min(xs) + width * (place % a_row) / a_row, min(ys) - height * (0.06 + 0.05 * (place // a_row)))
+        for place, node in enumerate(loose)
+    }
+    return tuple(node if node.asset not in rows else Node(node.asset, node.label, node.kind, *rows[node.asset]) for node in nodes)
 
 
 def _in_rows(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

@@ -25,6 +25,7 @@ _GAP: Final = 44
 _TOP: Final = 34
 BAND_SPREADS: Final = 3.0
 MOST_CHANNELS: Final = 10
+MOST_MARKS: Final = 36  # of poor quality along the time axis
 
 Marks = dict[str, Any]
 
@@ -162,11 +163,6 @@ def _channel_series(channel: ChannelSeries, place: int, marks: Marks, palette: P
     axes = {"xAxisIndex": place, "yAxisIndex": place}
     where = {**axes, "type": "line", "showSymbol": False, "silent": True}
     stack = {"stack": f"band{place}", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
-    bad = [
-        {"value": [time_ms, _round(value)], "quality": QUALITY[word(bits)].word, "symbol": QUALITY[word(bits)].symbol}
-        for time_ms, value, bits in zip(times, channel.value, channel.quality, strict=True)
-        if bits and value is not None
-    ]
     return [
         {**where, **stack, "name": "low", "data": lower},
         {**where, **stack, "name": "band", "data": band, "areaStyle": {"color": palette.band}},
@@ -177,11 +173,26 @@ def _channel_series(channel: ChannelSeries, place: int, marks: Marks, palette: P
             "name": "quality",
             "type": "scatter",
             "symbolSize": 8,
-            "data": bad,
+            "data": _bad(times, channel),
             "color": palette.bad,
             "z": 5,
         },
     ]
+
+
+def _bad(times: list[int], channel: ChannelSeries) -> list[dict[str, Any]]:
+    """A mark a reading of poor quality; of a long stretch only some show, or they would hide the line."""
+    found: list[dict[str, Any]] = []
+    run, before = 0, ""
+    every = max(1, len(times) // MOST_MARKS)
+    for time_ms, value, bits in zip(times, channel.value, channel.quality, strict=True):
+        quality = word(bits)
+        run = run + 1 if quality == before else 0
+        before = quality
+        if bits and value is not None:
+            symbol = "none" if run % every else QUALITY[quality].symbol
+            found.append({"value": [time_ms, _round(value)], "quality": QUALITY[quality].word, "symbol": symbol})
+    return found
 
 
 def _line(colour: str, width: float, kind: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from nicegui import events, ui
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import chip, risk_bar, twin_href
 from streams.gateway.page_shell import markup
-from streams.gateway.page_words import HEALTH, HEALTH_MEANING, WAITING, clock, health_of, number, unit
+from streams.gateway.page_words import HEALTH, HEALTH_MEANING, WAITING, clock, health_of, number, quality_words, unit
 from streams.records import TwinState
 
 _COLUMNS: Final[list[dict[str, Any]]] = [
@@ -125,6 +125,7 @@ class TwinsTable:
         dtmi = self._type_of(asset, state)
         units = views.units(dtmi)
         values = list(state.values.items())[:_VALUES] if state is not None else []
+        poor = quality_words(state.quality) if state is not None else ""
         return {
             "id": asset,
             "name": views.display_name(asset),
@@ -132,6 +133,7 @@ class TwinsTable:
             "type": views.type_name(dtmi),
             "health": chip(HEALTH[health], title=HEALTH_MEANING[health]),
             "risk": "–" if state is None else risk_bar(state.risk),
-            "values": " · ".join(f"{name} {number(value)} {unit(units.get(name))}".strip() for name, value in values),
+            "values": " · ".join(f"{name} {number(value)} {unit(units.get(name))}".strip() for name, value in values)
+            + (f" ({poor})" if poor else ""),
             "time": clock(state.time_ns) if state is not None else "–",
         }

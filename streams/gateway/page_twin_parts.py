@@ -32,11 +32,14 @@ from streams.gateway.page_words import (
     HEALTH_MEANING,
     QUALITY,
     SEVERITY,
+    QualityMark,
+    Tone,
     clock,
     condition,
     headline,
     health_of,
     number,
+    quality_words,
     unit,
 )
 from streams.gateway.views import LiveViews
@@ -54,6 +57,9 @@ def summary(state: TwinState | None) -> str:
     health = health_of(state)
     parts = [chip(HEALTH[health], title=HEALTH_MEANING[health]), small(HEALTH_MEANING[health])]
     if state is not None:
+        poor = quality_words(state.quality)
+        if poor:
+            parts.append(small(Html(f"{chip(HEALTH['warning'], 'Poor readings')} {esc(poor)}; not judged")))
         parts.append(small(Html(f"risk {risk_bar(state.risk)}")))
         version = f"model version {code(state.model_version)}" if state.model_version else "no model version yet"
         parts.append(small(Html(f"{version} · step of {clock(state.time_ns)} UTC"), "lt-muted"))
@@ -70,7 +76,7 @@ def values_now(state: TwinState | None, kind: TwinType | None, spreads: Mapping[
         told: Content = "expected –" if expected is None else f"expected {number(expected)}"
         tone = HEALTH["ok"]
         spread = spreads.get(name)
-        if expected is not None and value is not None and spread:
+        if expected is not None and value is not None and spread and quality == "good":
             off = (value - expected) / spread
             words = f"{told}, {off:+.1f} σ".replace("-", "−")
             far = abs(off) >= _FAR
@@ -80,7 +86,7 @@ def values_now(state: TwinState | None, kind: TwinType | None, spreads: Mapping[
         channel = channels.get(name)
         mark = QUALITY.get(quality)
         if mark is not None:
-            label = Html(f"{esc(name)} {chip(HEALTH['warning'], mark.word)}")
+            label = Html(f"{esc(name)} {chip(_tone(mark))}")
             told = Html(f"{told.text if isinstance(told, Html) else esc(told)}<br>{esc(_wrong(quality, channel))}")
         shown = Html(f"{number(value)} <small>{esc(unit(channel.unit if channel is not None else None))}</small>")
         tiles.append(tile(label, shown, told, tone=tone))
@@ -118,13 +124,16 @@ def marked(history: TwinHistory) -> str:
         for quality, mark in QUALITY.items():
             times = [time_ns for time_ns, found in zip(series.time_ns, words, strict=True) if found == quality]
             if times:
-                what = Html(f"{chip(HEALTH['warning'], mark.word)} {small(mark.meaning)}")
-                sign = Html(f'<span class="lt-tone watch"><span class="lt-g" aria-hidden="true">{mark.glyph}</span></span>')
+                what = Html(f"{chip(_tone(mark))} {small(mark.meaning)}")
                 often = f"{len(times):,} of {len(words):,}"
-                rows.append((sign, series.channel, what, often, clock(max(times), seconds=False)))
+                rows.append((series.channel, what, often, clock(max(times), seconds=False)))
     if not rows:
         return f'<div class="lt-body">{small("None: every reading in this period is good.")}</div>'
-    return table(("", "Channel", "What is wrong", "Points drawn", "Last (UTC)"), rows, right=(3,))
+    return table(("Channel", "What is wrong", "Points drawn", "Last (UTC)"), rows, right=(2,), hide_on_phone=(2,))
+
+
+def _tone(mark: QualityMark) -> Tone:
+    return Tone("watch", mark.glyph, mark.word, HEALTH["warning"].light, HEALTH["warning"].dark)
 
 
 def twin_alerts(alerts: Sequence[Alert]) -> str:

@@ -6,6 +6,7 @@ Pure. Colour never stands alone: every tone has a glyph and a word.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -41,7 +42,7 @@ HEALTH_MEANING: Final[dict[str, str]] = {
     "ok": "Behaves as its model expects.",
     "learning": "Its model is still learning what is normal. Until then it raises nothing.",
     "warning": "Stranger than usual, not yet an alarm.",
-    "alarm": "Clearly not what its model expects; an alert is open.",
+    "alarm": "An alert is open: not what its model expects, past a limit, or a stuck sensor.",
     "silent": "No readings, while others go on.",
     WAITING: "Declared, but no reading has arrived yet.",
 }
@@ -86,6 +87,15 @@ QUALITY: Final[dict[str, QualityMark]] = {
 
 def health_of(state: TwinState | None) -> str:
     return WAITING if state is None else state.health
+
+
+def quality_words(quality: Mapping[str, str]) -> str:
+    """Channels whose last reading is not good, and why.
+
+    >>> quality_words({"flow": "good", "level": "stuck", "temp": "wrong-unit"})
+    'level: stuck, temp: wrong unit'
+    """
+    return ", ".join(f"{name}: {QUALITY[word].word.lower()}" for name, word in quality.items() if word in QUALITY)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -22,6 +22,8 @@ from tests.streams.gateway.plant import LEAK, NS
 T = TypeVar("T")
 pytestmark = [pytest.mark.kafka, pytest.mark.browser]
 
+expect.set_options(timeout=20_000)  # what comes over the stream, on a machine that does other work too
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 PAGES = {
@@ -120,6 +122,7 @@ def test_the_fleet_is_asked_on_its_page_and_the_address_keeps_the_question(
     expect(page).to_have_url(_contains("?from=tank-1"))
     page.get_by_label("How far from it").click()
     page.get_by_role("option", name="2 steps").click()
+    expect(page).to_have_url(_contains("?from=tank-1&depth=2"))
     count = near(http, **{"from": "tank-1", "depth": "2"})
     expect(page.locator("tbody tr")).to_have_count(count)
     page.reload()
@@ -167,7 +170,7 @@ def test_a_twin_shows_its_trend_band_and_a_new_step_without_a_reload(page: Page,
     asset = next(asset for asset in running.plant.twins if asset.startswith("pump-"))
     state = running.plant.twins[asset]
     page.goto(f"/twin?asset={asset}")
-    expect(page.get_by_role("img").first).to_have_attribute("aria-label", _contains("Trends: "), timeout=10_000)
+    expect(page.get_by_role("img").first).to_have_attribute("aria-label", _contains("Trends: "))
     page.evaluate("window.stayed = true")
     channel = next(iter(state.values))
     newer = state.model_copy(update={"time_ns": state.time_ns + 300 * NS, "values": {**state.values, channel: 123.4}})
@@ -194,7 +197,7 @@ def test_a_reading_of_poor_quality_is_told_in_words_beside_its_value_and_for_the
     page.goto(f"/twin?asset={asset}")
     page.get_by_role("button", name="3 days").click()
     told = page.locator("section", has_text="Readings of poor quality in this period")
-    expect(told.locator("tbody tr")).to_have_count(2, timeout=10_000)
+    expect(told.locator("tbody tr")).to_have_count(2)
     expect(told).to_contain_text("Stuck the sensor repeats itself")
     expect(page.get_by_role("link", name="W3C WoT Thing Description")).to_have_attribute("href", f"/v1/twins/{asset}/td")
     worse = state.model_copy(update={"time_ns": state.time_ns + 300 * NS, "quality": {**state.quality, "level": "out-of-range"}})
@@ -211,7 +214,8 @@ def test_a_reading_of_poor_quality_is_told_in_words_beside_its_value_and_for_the
 
     aside(put())
     running.plant.twins[asset] = worse
-    expect(page.locator(".lt-channels")).to_contain_text("Outside what the sensor can say, ", timeout=8_000)
+    expect(page.get_by_text("level: out of range; not judged")).to_be_visible()
+    expect(page.locator(".lt-channels")).to_contain_text("Outside what the sensor can say, ")
 
 
 def _contains(text: str) -> re.Pattern[str]:
@@ -237,7 +241,7 @@ def test_a_fault_is_switched_on_from_the_demo_page(page: Page, running: Running)
     page.get_by_role("button", name="Pump trip").click()
     page.get_by_role("button", name="Switch on", exact=True).click()
     expect(page.get_by_text("switched on.")).to_be_visible()
-    expect(page.get_by_role("button", name="Switch off")).not_to_have_count(1, timeout=5_000)
+    expect(page.get_by_role("button", name="Switch off")).not_to_have_count(1)
     found = aside(clients.read_to_end(running.bootstrap, running.topics.demo_commands))
     assert any(DemoCommand.model_validate_json(one.value).fault == "pump-trip" for one in found)
 

@@ -224,6 +224,10 @@ def score_all(
                 refused.append(error)
                 progress.console.print(f"livetwin: {error}", highlight=False, markup=False, soft_wrap=True)
                 continue
-            write(table, out if single else out / f"{path.name.split('.')[0]}.csv")
+            written = out if single else out / f"{path.name.split('.')[0]}.csv"
+            write(table, written)
+            alerts = int(np.sum(table.column("alert").to_numpy()))
+            told = f"{written}: {table.num_rows:,} rows of {path.name} scored, {alerts:,} of them under an alert"
+            progress.console.print(told, highlight=False, markup=False, soft_wrap=True)
     if refused:
         raise FileRefused(f"{len(refused)} of {len(files)} files were not scored (see above); the others are in {out}")

@@ -250,6 +250,7 @@ def test_the_theme_can_be_chosen_and_is_remembered(page: Page) -> None:
     page.goto("/system")
     page.get_by_role("button", name="Change between").first.click()
     expect(page.locator("body")).to_have_class(_contains("body--dark"))
+    page.wait_for_function("document.cookie.includes('livetwin-theme=dark')")
     page.reload()
     expect(page.locator("body")).to_have_class(_contains("body--dark"))
 

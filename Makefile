@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TORCH PYTHON
 
-.PHONY: asyncapi help run test check bench test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
+.PHONY: asyncapi help run test check bench bench-rivals test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
 .DEFAULT_GOAL := help
 
 help: ## what there is (this list)
@@ -26,6 +26,10 @@ check: environment-dev ## ruff, formatting, strict mypy, import contracts: all o
 
 bench: environment-dev ## measure throughput, swaps and latencies; writes build/bench.json
 	$(PY) -m deploy.bench $(ARGS)
+
+bench-rivals: environment-dev ## the same job in Faust, Quix Streams, Bytewax and Pathway beside livetwin; half an hour
+	@deploy/bench/rivals/environment.sh
+	$(PY) -m deploy.bench rivals $(ARGS)
 
 test-services: environment-dev ## only the tests on real services (Kafka, InfluxDB, a browser), saying which are skipped and why
 	$(PY) -m pytest -m "kafka or influxdb or browser" $(ARGS)

@@ -6,7 +6,8 @@
 #       requirements.txt        what running livetwin needs besides
 #       requirements-dev.txt    what tests and checks need besides
 #       requirements-uv.txt     uv itself, which installs the others
-# One resolution is split into files, so they never disagree. No file names an index: yours decides where packages come from.
+#       requirements-rivals.txt frameworks that `make bench-rivals` measures beside livetwin, in an environment of their own
+# One resolution is split into the first three, so they never disagree. No file names an index: yours decides where packages come from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=${UV:-uv}
@@ -36,4 +37,9 @@ awk -v work="$work" '
     { print > (work "/" target) }' "$work/runtime-names.txt" "$work/all.txt"
 mv "$work/requirements.txt" "$work/requirements-torch.txt" "$work/requirements-dev.txt" .
 echo "uv" | compile - --output-file requirements-uv.txt
+# the rivals run on livetwin's pins where models and twin meet them
+if [ -n "${UPGRADE:-}" ]; then rm -f requirements-rivals.txt; fi
+grep -E '^(aiokafka|faust-streaming|numpy|orjson)==' "$work/all.txt" | sed 's/ *\\$//' >"$work/shared.txt"
+printf 'faust-streaming\nquixstreams>=3.28\nbytewax>=0.21\npathway>=0.33\norjson\n' |
+    compile - --constraint "$work/shared.txt" --no-annotate --output-file requirements-rivals.txt
 for file in requirements*.txt; do echo "lock: $file $(grep -cE '^[a-z0-9]' "$file") packages"; done

@@ -1,6 +1,6 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [swaps] [latency] [scale] [start] [stores] [formats] [--days 1]
+    python -m deploy.bench [throughput] [processes] [swaps] [latency] [scale] [start] [stores] [formats] [rivals] [--days 1]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -21,6 +21,8 @@ from deploy.bench.figures import Figure
 from deploy.bench.formats import measure_formats
 from deploy.bench.latency import measure_latency
 from deploy.bench.plant import BenchPlant, SavedVersion, promote, trained
+from deploy.bench.processes import measure_processes
+from deploy.bench.rivals.measure import PYTHON, measure_rivals
 from deploy.bench.scale import measure_scale
 from deploy.bench.start import measure_start
 from deploy.bench.stores import measure_stores
@@ -28,7 +30,8 @@ from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import measure_throughput, meet_twins
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "swaps", "latency", "scale", "start", "stores", "formats")
+MEASURES = ("throughput", "processes", "swaps", "latency", "scale", "start", "stores", "formats")
+ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
@@ -36,21 +39,25 @@ WRITTEN = Path("build") / "bench.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.bench", description="Benchmarks of livetwin on this machine.")
-    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"{', '.join(MEASURES)}; all of them when none is named")
+    known = f"{', '.join(MEASURES)}: all of them when none is named; {', '.join(ASKED_FOR)}: by name only"
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=known)
     parser.add_argument("--days", type=float, default=1.0, help="event days of telemetry to work off [1]")
+    parser.add_argument("--rounds", type=int, default=3, help="how many times the rivals are measured, by turns [3]")
     arguments = parser.parse_args()
-    unknown = set(arguments.measures) - set(MEASURES)
+    unknown = set(arguments.measures) - {*MEASURES, *ASKED_FOR}
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: no such measure, expected {', '.join(MEASURES)}")
+        parser.error(f"{', '.join(sorted(unknown))}: no such measure, expected {', '.join((*MEASURES, *ASKED_FOR))}")
+    if "rivals" in arguments.measures and not PYTHON.exists():
+        parser.error("rivals: the frameworks are not installed; `make bench-rivals` installs and measures them")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new broker's first refusals are retried
     wanted = arguments.measures or list(MEASURES)
     found = figures.machine()
     with tempfile.TemporaryDirectory(prefix="livetwin-bench-") as folder:
         home = Path(folder)
-        if {"throughput", "swaps", "latency"} & set(wanted):
+        if {"throughput", "processes", "swaps", "latency", "rivals"} & set(wanted):
             print("bench: starting a broker ...", flush=True)
             with EmbeddedKafka(home / "broker", port=0) as kafka:
-                found += asyncio.run(_on_broker(kafka.bootstrap, home, wanted, arguments.days))
+                found += asyncio.run(_on_broker(kafka.bootstrap, home, wanted, arguments.days, arguments.rounds))
         if "scale" in wanted:
             print("bench: a thousand, ten thousand, a hundred thousand twins ...", flush=True)
             found += measure_scale()
@@ -68,9 +75,9 @@ def main() -> None:
     print(f"bench: written to {WRITTEN}")
 
 
-async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float) -> list[Figure]:
+async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float, rounds: int) -> list[Figure]:
     found: list[Figure] = []
-    if {"throughput", "swaps"} & set(wanted):
+    if {"throughput", "processes", "swaps", "rivals"} & set(wanted):
         print("bench: training two versions of each model ...", flush=True)
         versions = [await asyncio.to_thread(trained, home / "models", seed=seed) for seed in (1, 2)]
         for readings_a_step in (1, 10) if "throughput" in wanted else ():
@@ -78,6 +85,14 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float)
             filled = await _filled(bootstrap, f"bench{readings_a_step}.", span, readings_a_step, versions[0], met=True)
             print("bench: consume; consume, decode, fold; the whole job ...", flush=True)
             found += await measure_throughput(filled)
+        if "processes" in wanted:
+            print("bench: one processor process, then two ...", flush=True)
+            found += await measure_processes(bootstrap, "processes.", versions[0], SHORT_DAYS * days)
+        if "rivals" in wanted:
+            for readings_a_step in (1, 10):
+                found += await measure_rivals(
+                    bootstrap, home / "rivals", versions[0], days=days, rounds=rounds, readings_a_step=readings_a_step
+                )
         if "swaps" in wanted:
             filled = await _filled(bootstrap, "swaps.", SWAP_DAYS * days, 1, versions[0])
             print("bench: swaps under load ...", flush=True)

@@ -70,6 +70,12 @@ class BenchPlant:
         return cls(bootstrap, topics, records, readings_a_step, met)
 
 
+def types_of_twins() -> dict[str, str]:
+    """The type of each twin of the plant."""
+    layout = WaterPlant(STEP_S, SEED, MONDAY_NS).layout
+    return {twin.asset: twin.type for twin in water_declarations(layout)}
+
+
 @dataclass(frozen=True, slots=True)
 class SavedVersion:
     """One trained version in its file."""

@@ -1,0 +1,130 @@
+"""Processors as processes of their own: how long they take for a backlog, and what it costs them.
+
+They share the partitions, meet the twins and are halted; when the backlog is there they go on together. Timed from there to the
+last block on `twin.history`, by its timestamp, so that starting, joining and leaving are not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import psutil
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy.bench.figures import Figure
+from deploy.bench.plant import BenchPlant, SavedVersion, promote
+from streams import clients
+from streams.history import HistoryBlock
+
+GIVEN_S = 600.0
+POLL_S = 0.1
+SESSION_MS = 300_000  # nobody may be taken for dead while halted
+_PROCESSOR = "import asyncio, sys; from streams.processor import run_processor; from streams.topics import Topics; \
+asyncio.run(run_processor(bootstrap=sys.argv[1], topics=Topics(sys.argv[2]), group=sys.argv[3], \
+session_timeout_ms=int(sys.argv[4]), stop=asyncio.Event()))"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkedOff:
+    """A backlog that is done: its plant, all of `twin.history`, and for what was not met before, seconds and CPU seconds of all."""
+
+    plant: BenchPlant
+    blocks: list[HistoryBlock]
+    took_s: float
+    cpu_s: float
+
+    @property
+    def records(self) -> int:
+        return self.plant.records - self.plant.met
+
+    @property
+    def steps(self) -> int:
+        return sum(len(block) for block in self.blocks)
+
+
+async def work_off(
+    bootstrap: str, prefix: str, versions: list[SavedVersion], *, days: float, readings_a_step: int, processes: int
+) -> WorkedOff:
+    """Raises TimeoutError when the backlog is not done, and ChildProcessError when a processor ends."""
+    running: list[asyncio.subprocess.Process] = []
+    group = f"{prefix}processes"
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+
+    async def until(reached: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(GIVEN_S):
+            while not await reached():
+                for one in running:
+                    if one.returncode is not None:
+                        raise ChildProcessError(f"processor {one.pid} ended with {one.returncode}; nothing was measured")
+                await asyncio.sleep(POLL_S)
+
+    async def meet(plant: BenchPlant) -> None:
+        await promote(bootstrap, plant.topics, versions)
+        command = [sys.executable, "-c", _PROCESSOR, bootstrap, prefix, group, str(SESSION_MS)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        for _ in range(processes):
+            running.append(await asyncio.create_subprocess_exec(*command, env=environment))
+        await until(lambda: _shared(admin, group, processes))
+        await until(lambda: _committed(admin, group, plant.records))
+        _signal(running, signal.SIGSTOP)
+
+    try:
+        plant = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step, meet=meet)
+        cpu, began_ms = _cpu_s([one.pid for one in running]), time.time_ns() / 1e6
+        _signal(running, signal.SIGCONT)
+        await until(lambda: _committed(admin, group, plant.records))
+        cpu = _cpu_s([one.pid for one in running]) - cpu
+    finally:
+        await admin.close()
+        for one in running:
+            if one.returncode is None:
+                one.kill()
+            await one.wait()
+    history = await clients.read_to_end(bootstrap, plant.topics.history)
+    blocks = [HistoryBlock.from_bytes(record.value) for record in history]
+    return WorkedOff(plant, blocks, (max(record.timestamp for record in history) - began_ms) / 1000, cpu)
+
+
+async def measure_processes(bootstrap: str, prefix: str, versions: list[SavedVersion], days: float) -> list[Figure]:
+    """Steps a second of two processors that share the partitions, beside one."""
+    one, two = [
+        await work_off(bootstrap, f"{prefix}{count}.", versions, days=days, readings_a_step=1, processes=count)
+        for count in (1, 2)
+    ]
+    rates = [done.records / done.took_s for done in (one, two)]
+    costs = [1e6 * done.cpu_s / done.records for done in (one, two)]
+    return [
+        Figure("1 processor process", round(rates[0]), "records/s"),
+        Figure.beside("2 processor processes", round(rates[1]), "records/s", round(rates[0])),
+        Figure("CPU of 1 processor process", round(costs[0], 1), "us/record"),
+        Figure.beside("CPU of 2 processor processes", round(costs[1], 1), "us/record", round(costs[0], 1)),
+    ]
+
+
+def _signal(running: list[asyncio.subprocess.Process], number: signal.Signals) -> None:
+    for one in running:
+        one.send_signal(number)
+
+
+def _cpu_s(pids: list[int]) -> float:
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(one.user + one.system for one in times)
+
+
+async def _shared(admin: AIOKafkaAdminClient, group: str, members: int) -> bool:
+    """Whether so many members hold partitions."""
+    (answer,) = await admin.describe_consumer_groups([group])
+    _, _, state, _, _, found, *_ = answer.groups[0]
+    return bool(state == "Stable" and len(found) == members)
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str, records: int) -> bool:
+    found = await admin.list_consumer_group_offsets(group)
+    return sum(max(int(at.offset), 0) for at in found.values()) >= records

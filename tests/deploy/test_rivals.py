@@ -1,0 +1,120 @@
+"""The job that rivals are measured by: the windows and alarms it gives are the processor's, so the comparison is of one job."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deploy.bench.rivals.job import WINDOW, Closed, Kind, Twin
+from deploy.bench.rivals.measure import differences
+from models.risk import STRENGTH_MAX, RiskState
+from twin.arena import Arena
+from twin.reading import ReadingBatchBuilder
+from twin.types import NS_PER_S, TwinType, compile_type
+
+ALARM_P = 0.01
+PUMP = {
+    "@id": "dtmi:livetwin:bench:Pump;1",
+    "@type": "Interface",
+    "samplingPeriod": "PT10S",
+    "lateness": "PT20S",
+    "maxAhead": None,
+    "contents": [
+        {"@type": "Telemetry", "name": "flow", "schema": "double", "minimum": 0, "maximum": 10, "stuckAfter": 4},
+        {"@type": "Telemetry", "name": "head", "schema": "double"},
+    ],
+}
+
+
+class KnowsAll:
+    """What `Kind` and `Twin` ask of a version when they are made."""
+
+    alarm_p = ALARM_P
+
+    def rows(self, assets: list[str]) -> NDArray[np.int64]:
+        return np.zeros(len(assets), np.int64)
+
+
+@pytest.fixture
+def kind() -> Kind:
+    return Kind(compile_type(PUMP), KnowsAll())  # type: ignore[arg-type]
+
+
+def readings() -> list[dict[str, Any]]:
+    """Three readings a step, with gaps short and long, stuck stretches, values out of range, and some order lost."""
+    random = np.random.default_rng(7)
+    found = []
+    for step in range(3 * WINDOW):
+        for part in range(3):
+            reading: dict[str, Any] = {"asset": "p1", "time": 10 * step + 3 * part}
+            if step % 50 < 40 and random.random() < 0.8:
+                reading["flow"] = 5.0 if step % 30 < 8 else round(float(random.normal(5, 3)), 3)
+            if step % 70 < 66:
+                reading["head"] = round(float(random.normal(50, 1)), 3)
+            found.append(reading)
+    for place in range(0, len(found) - 4, 11):  # within the lateness
+        found[place], found[place + 3] = found[place + 3], found[place]
+    return found
+
+
+def arena_windows(type: TwinType, given: list[dict[str, Any]]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    arena, batch = Arena(type, window=WINDOW), ReadingBatchBuilder()
+    row = arena.row("p1", 0)
+    for offset, reading in enumerate(given):
+        time_ns = reading["time"] * NS_PER_S
+        came = [place for place, name in enumerate(type.channel_names) if name in reading]
+        batch.add(row, came, time_ns, [reading[type.channel_names[place]] for place in came], offset, time_ns)
+    return {
+        int(closed.step[at]): (closed.windows[at], closed.window_quality[at])
+        for closed in arena.fold(batch.build()).closed
+        for at in range(len(closed))
+    }
+
+
+def assert_same(closed: list[Closed], expected: dict[int, tuple[NDArray[np.float32], NDArray[np.uint8]]]) -> None:
+    assert [one.step for one in closed] == sorted(expected)
+    for one in closed:
+        np.testing.assert_array_equal(one.window, expected[one.step][0])
+        np.testing.assert_array_equal(one.quality, expected[one.step][1])
+
+
+def test_a_rivals_windows_are_the_arenas(kind: Kind) -> None:
+    given, twin = readings(), Twin("p1", kind)
+    assert_same([closed for reading in given for closed in twin.take(reading)], arena_windows(kind.type, given))
+
+
+def test_a_rivals_twin_goes_on_after_it_was_saved_and_restored(kind: Kind) -> None:
+    given, twin, closed = readings(), Twin("p1", kind), []
+    for place, reading in enumerate(given):
+        if place % 97 == 0:
+            twin = pickle.loads(pickle.dumps(twin))
+            twin.kind = kind
+        closed += twin.take(reading)
+    assert_same(closed, arena_windows(kind.type, given))
+
+
+def test_a_rivals_alarms_are_those_of_the_risk_state(kind: Kind) -> None:
+    random = np.random.default_rng(3)
+    p_values = (10.0 ** -random.exponential(np.repeat(random.uniform(0.2, 3, 60), 10))).astype(np.float32)
+    risk, twin = RiskState(1), Twin("p1", kind)
+    expected = [bool(risk.update(np.array([0]), np.array([p]), ALARM_P).alarm[0]) for p in p_values]
+    strengths = np.round(np.clip(-np.log10(p_values.astype(np.float64)) / kind.threshold, 0, STRENGTH_MAX), 4).astype(np.float32)
+    assert [twin.judge(strength) for strength in strengths.tolist()] == expected
+    assert 0 < sum(expected) < len(expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([(("p", 1), (0.5, False)), (("p", 1), (0.5, False))], "1 steps came twice"),
+        ([(("p", 1), (0.5, False)), (("q", 1), (0.5, False))], "1 steps that livetwin has not"),
+        ([], "1 steps are missing"),
+        ([(("p", 1), (0.5, True))], "0 scores and 1 alarms of 1 steps differ"),
+    ],
+)
+def test_a_rival_that_does_another_job_is_told(found: list[tuple[tuple[str, int], tuple[float, bool]]], words: str) -> None:
+    assert differences({("p", 1): (0.5, False), ("unjudged", 1): None}, [(("unjudged", 1), (9.0, True)), *found], whole=True) == words

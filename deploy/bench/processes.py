@@ -32,7 +32,7 @@ session_timeout_ms=int(sys.argv[4]), stop=asyncio.Event()))"
 
 @dataclass(frozen=True, slots=True)
 class WorkedOff:
-    """A backlog that is done: its plant, all of `twin.history`, and for what was not met before, seconds and CPU seconds of all."""
+    """A backlog that is done: its plant, all of `twin.history`; and of what was not met before, seconds and CPU seconds."""
 
     plant: BenchPlant
     blocks: list[HistoryBlock]
@@ -69,8 +69,8 @@ async def work_off(
         await promote(bootstrap, plant.topics, versions)
         command = [sys.executable, "-c", _PROCESSOR, bootstrap, prefix, group, str(SESSION_MS)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        for _ in range(processes):
-            running.append(await asyncio.create_subprocess_exec(*command, env=environment))
+        starting = [asyncio.create_subprocess_exec(*command, env=environment) for _ in range(processes)]
+        running.extend(await asyncio.gather(*starting))
         await until(lambda: _shared(admin, group, processes))
         await until(lambda: _committed(admin, group, plant.records))
         _signal(running, signal.SIGSTOP)

@@ -117,4 +117,5 @@ def test_a_rivals_alarms_are_those_of_the_risk_state(kind: Kind) -> None:
     ],
 )
 def test_a_rival_that_does_another_job_is_told(found: list[tuple[tuple[str, int], tuple[float, bool]]], words: str) -> None:
-    assert differences({("p", 1): (0.5, False), ("unjudged", 1): None}, [(("unjudged", 1), (9.0, True)), *found], whole=True) == words
+    expected = {("p", 1): (0.5, False), ("unjudged", 1): None}
+    assert differences(expected, [(("unjudged", 1), (9.0, True)), *found], whole=True) == words

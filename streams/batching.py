@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from streams.formats.json_readings import column_values, number
 from streams.formats.readings import Telemetry, TelemetryTable
@@ -76,9 +77,9 @@ def add_table(
         out.refused.append(elsewhere(record, assets, partition))
         out.counts["other-partition"] += len(assets)
     record_time_ns = record.timestamp * 1_000_000
-    for (type_id, _), positions in of_type.items():
+    for positions in of_type.values():
         known = places[positions[0]].channels
-        builder = builders.setdefault(type_id, ReadingBatchBuilder())
+        builder = builder_of(builders, places[positions[0]].arena)
         if len(positions) == len(places):
             rows, time_ns, channels = row[table.code], table.time_ns, table.channels
         else:
@@ -88,9 +89,8 @@ def add_table(
             rows, time_ns = row[table.code[at]], table.time_ns[at]
             channels = {name: values[at] for name, values in table.channels.items()}
         unknown = [name for name in channels.keys() - known.keys() if not np.isnan(channels[name]).all()]
-        for name, index in known.items():
-            if name in channels:
-                builder.add_column(rows, index, time_ns, channels[name], record.offset, record_time_ns)
+        columns = {index: channels[name] for name, index in known.items() if name in channels}
+        builder.add_table(rows, time_ns, columns, record.offset, record_time_ns)
         if unknown and places[positions[0]].faults:
             named = listed([table.assets[one] for one in positions])
             unknown = _faulty(record, named, places[positions[0]].faults, unknown, out)
@@ -106,6 +106,14 @@ def add_table(
                     f"{found}, expected among: {', '.join(known)}; the rest of the record was used",
                 )
             )
+
+
+def builder_of(builders: dict[str, ReadingBatchBuilder], arena: Arena) -> ReadingBatchBuilder:
+    """Where readings of twins of this arena are collected."""
+    found = builders.get(arena.type.id)
+    if found is None:
+        found = builders[arena.type.id] = ReadingBatchBuilder(len(arena.type.channels))
+    return found
 
 
 def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, telemetry: Telemetry, out: Tally) -> None:
@@ -127,6 +135,7 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
                     values.append(value)
         builder.add(place.row, channels, telemetry.time_ns, values, record.offset, record.timestamp * 1_000_000)
     else:
+        columns: dict[int, NDArray[np.float64]] = {}
         for name, column in telemetry.channels.items():
             index = place.channels.get(name)
             if index is None:
@@ -136,7 +145,8 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
             if bad:
                 not_numbers.append(name)
                 out.counts["not-a-number"] += bad
-            builder.add_column(place.row, index, telemetry.time_ns, numbers, record.offset, record.timestamp * 1_000_000)
+            columns[index] = numbers
+        builder.add_table(place.row, telemetry.time_ns, columns, record.offset, record.timestamp * 1_000_000)
     if unknown and place.faults:
         unknown = _faulty(record, repr(telemetry.asset), place.faults, unknown, out)
     for name in unknown:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from streams.batching import Place, add_readings, add_table, elsewhere, home_of
+from streams.batching import Place, add_readings, add_table, builder_of, elsewhere, home_of
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folded import Folded, Moved, joined
@@ -146,7 +146,7 @@ class Folder:
             if home != record.partition:
                 self._refuse_stray(record, decoded.asset, home, out)
                 continue
-            add_readings(builders.setdefault(place.arena.type.id, ReadingBatchBuilder()), place, record, decoded, out)
+            add_readings(builder_of(builders, place.arena), place, record, decoded, out)
         self._repeat_disputed(out)
         self._fold_arenas(builders, origin, out)
         out.refused = one_a_record(out.refused)

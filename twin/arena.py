@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from twin.bridging import bridge
 from twin.closing import Rules, close_grid
-from twin.log_order import NOTHING, LogOrder
+from twin.log_order import NOTHING, LogOrder, by_event_time, in_log_order
 from twin.quality import Quality
-from twin.reading import ReadingBatch
+from twin.reading import Cells, ReadingBatch
 from twin.rows import MISSING, NO_OFFSET, Rows
 from twin.stragglers import Stragglers
 from twin.types import TwinType
@@ -73,11 +73,11 @@ class FoldCounts:
 
 @dataclass(frozen=True, slots=True)
 class FoldResult:
-    """Closed steps come in rounds (a long backlog in many), refusals by position in the batch."""
+    """Closed steps come in rounds (a long backlog in many), refusals as the position of their reading in the batch."""
 
     closed: list[ClosedSteps]
-    late: Ints  # positions of values that came after their step had closed
-    ahead: Ints  # positions of values further ahead of their record's timestamp than the type allows
+    late: Ints  # of each value that came after its step had closed
+    ahead: Ints  # of each value further ahead of its record's timestamp than the type allows
     counts: FoldCounts = field(default_factory=FoldCounts)
 
 
@@ -99,34 +99,33 @@ class Arena(Rows):
         self._rules = Rules.of(type.channels)
 
     def fold(self, batch: ReadingBatch) -> FoldResult:
-        """Fold one micro-batch. Values of one twin must be in log order or at least carry their offsets."""
+        """Fold one micro-batch. Values are counted, readings are sorted: of a reading all values share time and offset."""
         counts = FoldCounts()
-        position = np.arange(len(batch))
+        cells = Cells(batch)
         fresh = batch.offset >= self.next_offset[batch.row]
-        counts.duplicate += int(len(batch) - fresh.sum())
-        position = position[fresh]
+        counts.duplicate += int(cells.count[~fresh].sum())
+        position = np.flatnonzero(fresh)
         ahead = np.empty(0, np.int64)
         if self.type.max_ahead_ns is not None and len(position):
             too_far = batch.time_ns[position] > batch.record_time_ns[position] + self.type.max_ahead_ns
-            ahead, position = position[too_far], position[~too_far]
+            ahead, position = np.repeat(position[too_far], cells.count[position[too_far]]), position[~too_far]
             counts.ahead = len(ahead)
         # offsets count as folded even where their values are refused
         np.maximum.at(self.next_offset, batch.row[fresh], batch.offset[fresh] + 1)
         if not len(position):
             return FoldResult([], np.empty(0, np.int64), ahead, counts)
 
-        order = np.lexsort((batch.offset[position], batch.row[position]))
-        position = position[order]
+        position = in_log_order(batch, position, self._capacity)
         log = LogOrder(batch.row[position], batch.offset[position], batch.time_ns[position], self.max_time, self.open_from)
         step = batch.time_ns[position] // self.type.period_ns
         stale = step < log.open_before
         stragglers = Stragglers(batch, position[stale], step[stale], log.open_before[stale] - self.window)
         self._recognise(stragglers, self.next_step, self.next_step)
         position, step = position[~stale], step[~stale]
-        counts.accepted = len(position)
+        counts.accepted = int(cells.count[position].sum())
 
         target = self._advance_watermarks(log, batch.row[position], step)
-        closed = list(self._rounds(batch, position, step, log, target, stragglers))
+        closed = list(self._rounds(cells, position, step, log, target, stragglers))
         late = stragglers.position[~stragglers.repeated]
         counts.late = len(late)
         counts.duplicate += len(stragglers.position) - len(late)
@@ -146,9 +145,9 @@ class Arena(Rows):
         later = self.max_time[rows] + self.type.lateness_ns + self.type.period_ns
         log = LogOrder(rows, self.next_offset[rows] - 1, later, self.max_time, self.open_from)
         none = np.empty(0, np.int64)
-        empty = ReadingBatch(none, none, none, none.astype(np.float64), none, none)
+        empty = ReadingBatch.empty(len(self.type.channels))
         target = self._advance_watermarks(log, none, none)
-        return list(self._rounds(empty, none, none, log, target, Stragglers(empty, none, none, none)))
+        return list(self._rounds(Cells(empty), none, none, log, target, Stragglers(empty, none, none, none)))
 
     def open_from(self, time_ns: Ints) -> Ints:
         """First step that is still open when `time_ns` is the twin's latest event time."""
@@ -187,20 +186,18 @@ class Arena(Rows):
         return target
 
     def _rounds(
-        self, batch: ReadingBatch, position: Ints, step: Ints, log: LogOrder, target: Ints, stragglers: Stragglers
+        self, cells: Cells, position: Ints, step: Ints, log: LogOrder, target: Ints, stragglers: Stragglers
     ) -> Iterator[ClosedSteps]:
-        # one value a cell: the latest time, then the later offset
-        row, channel, time = batch.row[position], batch.channel[position], batch.time_ns[position]
-        order = np.lexsort((batch.offset[position], time, channel, step, row))
-        position, row, channel, step, time = position[order], row[order], channel[order], step[order], time[order]
-        first_offset = batch.offset[position]
+        position, step = by_event_time(cells.batch, position, step)
+        row = cells.batch.row[position]
         while True:
             near = step < self.next_step[row] + self.open_span
-            self._write(row[near], channel[near], step[near], time[near], batch.value[position[near]], first_offset[near])
-            far = ~near
-            position, row, channel, step, time, first_offset = (
-                position[far], row[far], channel[far], step[far], time[far], first_offset[far],
-            )  # fmt: skip
+            if near.all():
+                self._write(cells, position, row, step)
+                position, row, step = position[:0], row[:0], step[:0]
+            else:  # a backlog longer than the ring
+                self._write(cells, position[near], row[near], step[near])
+                position, row, step = position[~near], row[~near], step[~near]
             rows = log.rows[target[log.rows] > self.next_step[log.rows]]
             if len(rows):
                 closed = self._close(rows, target, log, stragglers)
@@ -210,17 +207,25 @@ class Arena(Rows):
                 return
             self._jump_long_gaps(log.rows, target, row, step)
 
-    def _write(self, row: Ints, channel: Ints, step: Ints, time: Ints, value: NDArray[np.float64], offset: Ints) -> None:
-        slot = step % self.slots
-        # values of one cell follow each other, the winner last; an earlier batch's value yields to an equal time
-        np.minimum.at(self.slot_offset, (row, slot), offset)
-        last = np.ones(len(row), np.bool_)
-        last[:-1] = (row[1:] != row[:-1]) | (step[1:] != step[:-1]) | (channel[1:] != channel[:-1])
-        row, channel, slot, time, value = row[last], channel[last], slot[last], time[last], value[last]
-        wins = time >= self.cell_time[row, slot, channel]
-        row, channel, slot = row[wins], channel[wins], slot[wins]
-        self.values[row, slot, channel] = value[wins]
-        self.cell_time[row, slot, channel] = time[wins]
+    def _write(self, cells: Cells, position: Ints, row: Ints, step: Ints) -> None:
+        """Readings by twin, step and time: of each cell the last value counts; one of a batch before yields to an equal time."""
+        if not len(row):
+            return
+        starts = np.ones(len(row), np.bool_)
+        starts[1:] = (row[1:] != row[:-1]) | (step[1:] != step[:-1])
+        first = np.flatnonzero(starts)
+        row, slot = row[first], step[first] % self.slots
+        oldest = np.minimum.reduceat(cells.batch.offset[position], first)
+        self.slot_offset[row, slot] = np.minimum(self.slot_offset[row, slot], oldest)
+        value, time = cells.newest(position, first)  # (G, C), time NOTHING where a step has no value
+        wins = (time >= self.cell_time[row, slot]) & (time != NOTHING)
+        if wins.all():
+            self.values[row, slot], self.cell_time[row, slot], self.quality[row, slot] = value, time, 0
+            return
+        at, channel = np.nonzero(wins)
+        row, slot = row[at], slot[at]
+        self.values[row, slot, channel] = value[at, channel]
+        self.cell_time[row, slot, channel] = time[at, channel]
         self.quality[row, slot, channel] = 0
 
     def _close(self, rows: Ints, target: Ints, log: LogOrder, stragglers: Stragglers) -> ClosedSteps | None:

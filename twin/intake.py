@@ -86,6 +86,6 @@ class IntakeTable:
             return batch
         row = np.minimum(batch.row, len(self._scale) - 1)
         held = batch.row < len(self._scale)
-        scale = np.where(held, self._scale[row, batch.channel], 1.0)
-        offset = np.where(held, self._offset[row, batch.channel], 0.0)
-        return replace(batch, value=np.clip(batch.value * scale + offset, -_LARGEST, _LARGEST))
+        scale = np.where(held, self._scale[row].T, 1.0)
+        offset = np.where(held, self._offset[row].T, 0.0)
+        return replace(batch, values=np.clip(batch.values * scale + offset, -_LARGEST, _LARGEST))

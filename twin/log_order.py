@@ -1,6 +1,6 @@
 """Log order: within one micro-batch, the watermark before each record and the record that closed each step.
 
-In:   the values of one batch, sorted by twin and offset, and where each twin's watermark stood.
+In:   the readings of one batch, sorted by twin and offset, and where each twin's watermark stood.
 Out:  `LogOrder`; both answers depend on the order of records alone, not on where batches begin and end.
 Pure: no clock, no I/O.
 """
@@ -12,15 +12,41 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.reading import NO_TIME, ReadingBatch
+
 Ints = NDArray[np.int64]
-NOTHING = np.iinfo(np.int64).min  # no event time yet
+NOTHING = NO_TIME  # no event time yet
+
+
+def in_log_order(batch: ReadingBatch, position: Ints, rows: int) -> Ints:
+    """Readings by twin, a twin's by offset, those of one record as they came.
+
+    Args:
+        rows: more than any row number.
+    """
+    row = batch.row[position]
+    # numpy sorts short integers by their digits, ten times as fast
+    position = position[np.argsort(row.astype(np.uint16) if rows <= 2**16 else row, kind="stable")]
+    row, offset = batch.row[position], batch.offset[position]
+    if ((offset[1:] >= offset[:-1]) | (row[1:] != row[:-1])).all():
+        return position
+    return np.asarray(position[np.lexsort((offset, row))])
+
+
+def by_event_time(batch: ReadingBatch, position: Ints, step: Ints) -> tuple[Ints, Ints]:
+    """Readings in log order, and their steps, by twin and event time; at one time in log order still."""
+    row, time = batch.row[position], batch.time_ns[position]
+    if ((time[1:] >= time[:-1]) | (row[1:] != row[:-1])).all():
+        return position, step
+    order = np.lexsort((time, row))
+    return position[order], step[order]
 
 
 class LogOrder:
-    """The records of one batch by twin, in log order: watermarks before each value, and who closed which step.
+    """The records of one batch by twin, in log order: watermarks before each reading, and who closed which step.
 
     Args:
-        row, offset, time: (M,) values of one batch, sorted by (row, offset).
+        row, offset, time: (M,) readings of one batch, sorted by (row, offset).
         max_time: (A,) latest event time of each twin before this batch, NOTHING for a new one.
         open_from: first open step for a latest event time.
     """
@@ -65,7 +91,7 @@ def _running_max(values: Ints, group: Ints) -> Ints:
     >>> _running_max(np.array([3, 1, 5, 2, 4]), np.array([0, 0, 0, 1, 1])).tolist()
     [3, 3, 5, 2, 4]
     """
-    if not len(values):
+    if ((values[1:] >= values[:-1]) | (group[1:] != group[:-1])).all():
         return values
     ordered, rank = np.unique(values, return_inverse=True)
     width = len(ordered)

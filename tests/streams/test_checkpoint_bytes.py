@@ -23,7 +23,7 @@ HALF = 150  # steps folded before the recorded checkpoint, every 17th from the 5
 
 
 def fold(arena: Arena, first: int, end: int) -> list[ClosedSteps]:
-    builder, row = ReadingBatchBuilder(), arena.row("p2", 1)
+    builder, row = ReadingBatchBuilder(len(arena.type.channels)), arena.row("p2", 1)
     values = readings(300)[2]
     for step in range(first, end):
         if step % 17 != 5:

@@ -30,7 +30,7 @@ def scored() -> tuple[TypeScorer, list[Scored]]:
     scorer.switches[0].add(0, trained())
     found = []
     for first in range(0, STEPS, 50):
-        builder = ReadingBatchBuilder()
+        builder = ReadingBatchBuilder(len(arena.type.channels))
         for step in range(first, first + 50):
             for row, asset in enumerate(ASSETS):
                 at = (START + step) * NS_PER_S
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_another_window_is_refused_with_the_way_out(scored: tupl
     scorer, _ = scored
     saved = read_twin(export_twin(scorer.arena, scorer, scorer.arena.row_of["p3"]))
     arena = Arena(TYPE, window=32)
-    with pytest.raises(CheckpointRefused, match=r"window 64, expected .* and 32; its twin is folded from the log again"):
+    with pytest.raises(CheckpointRefused, match=r"window 64, expected .* and 32; its partition is folded again"):
         restore_twin(saved, arena, TypeScorer(arena), arena.row("p3", 0))
     with pytest.raises(CheckpointRefused, match="not readable"):
         read_twin(b"\x10\0\0\0\0\0\0\0nonsense")

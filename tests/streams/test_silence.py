@@ -10,7 +10,7 @@ from twin.types import NS_PER_S
 
 
 def fold(arena: Arena, sent: list[tuple[str, int]], offset: int) -> int:
-    builder = ReadingBatchBuilder()
+    builder = ReadingBatchBuilder(len(arena.type.channels))
     for asset, second in sent:
         builder.add(arena.row(asset, 0), [0, 1], second * NS_PER_S, [1.0, 2.0], offset, second * NS_PER_S)
         offset += 1
@@ -39,7 +39,7 @@ def test_a_backlog_that_comes_twin_by_twin_makes_nobody_silent() -> None:
     silence = Silence(arena)
     offset = fold(arena, [(asset, 0) for asset in ("a", "b", "c")], 0)
     for asset in ("a", "b", "c"):
-        builder = ReadingBatchBuilder()
+        builder = ReadingBatchBuilder(len(arena.type.channels))
         for second in range(1, 300):
             builder.add(arena.row(asset, 0), [0], second * NS_PER_S, [1.0], offset, 0)
         offset += 1

@@ -39,6 +39,17 @@ _number = st.sampled_from([-9.0, 0.0, 0.5, 1.0, 2.25, 2.5, 36.26, 2.5 * 14.5038,
 _value = st.tuples(_channel, st.integers(0, 4_000), _number)
 _near = st.tuples(_channel, st.integers(0, 120), _number)
 _any = st.lists(st.tuples(st.integers(0, 2), st.lists(st.one_of(_near, _near, _value), min_size=1, max_size=6)), max_size=40)
+
+
+def _reading(tenths: int, cells: list[float | None]) -> list[tuple[int, int, float]]:
+    return [(channel, tenths, cell) for channel, cell in enumerate(cells) if cell is not None]
+
+
+# records of many readings of many channels
+_cells = st.lists(st.one_of(_number, _number, st.none()), min_size=CHANNELS, max_size=CHANNELS)
+_whole = st.builds(_reading, st.integers(0, 120), _cells)
+_table = st.lists(_whole, min_size=1, max_size=8).map(lambda readings: [value for one in readings for value in one])
+_tables = st.lists(st.tuples(st.integers(0, 2), _table), max_size=15)
 # a stream as plants send them: nearly every step, nearly every channel, now and then a spike, a gap, another unit, a delay
 _factor = st.sampled_from([1.0] * 12 + [14.5038, 100.0, 4.0])
 _late = st.sampled_from([0, 0, 0, 0, 1, 2, 5])
@@ -56,7 +67,7 @@ def _streams(draw: st.DrawFn) -> list[tuple[int, list[tuple[int, int, float]]]]:
     return [record for _, record in sorted(sent, key=lambda one: one[0])]
 
 
-records = st.one_of(_any, _streams())
+records = st.one_of(_any, _tables, _streams())
 
 
 Found = tuple[int, list[float], list[int], int, list[list[float]]]
@@ -66,12 +77,27 @@ def _values(found: list[tuple[int, int, float]]) -> Values:
     return [(channel, tenths * (NS_PER_S // 10), value) for channel, tenths, value in found]
 
 
+def _readings(values: Values) -> list[tuple[int, dict[int, float]]]:
+    """Values that follow each other at one time, each of another channel, are one reading."""
+    found: list[tuple[int, dict[int, float]]] = []
+    for channel, time, value in values:
+        if not found or found[-1][0] != time or channel in found[-1][1]:
+            found.append((time, {}))
+        found[-1][1][channel] = value
+    return found
+
+
 def _fold(arena: Arena, numbered: list[tuple[int, int, Values]]) -> tuple[list[ClosedSteps], FoldCounts]:
-    builder = ReadingBatchBuilder()
+    builder = ReadingBatchBuilder(CHANNELS)
     for offset, twin, values in numbered:
         row = arena.row(f"t{twin}", 0)
-        for channel, time, value in values:
-            builder.add(row, [channel], time, [value], offset, 0)
+        readings = _readings(values)
+        if offset % 2:  # one by one, or as a table; nobody may tell which
+            for time, cells in readings:
+                builder.add(row, list(cells), time, list(cells.values()), offset, 0)
+        else:
+            columns = {channel: np.array([cells.get(channel, np.nan) for _, cells in readings]) for channel in range(CHANNELS)}
+            builder.add_table(row, np.array([time for time, _ in readings], np.int64), columns, offset, 0)
     result = arena.fold(builder.build())
     return result.closed, result.counts
 
@@ -161,7 +187,7 @@ def _moved(arena: Arena, pick: random.Random) -> Arena:
     new = Arena(TYPE, window=WINDOW, gap_steps=GAP, capacity=1)
     guests = [f"guest{index}" for index in range(pick.randint(0, 3))]
     for guest in guests:
-        row, builder = new.row(guest, 0), ReadingBatchBuilder()
+        row, builder = new.row(guest, 0), ReadingBatchBuilder(CHANNELS)
         for step in range(30):
             builder.add(row, list(range(CHANNELS)), step * NS_PER_S, [2.5] * CHANNELS, step, 0)
         new.fold(builder.build())
@@ -227,7 +253,7 @@ def test_an_hour_of_backlog_in_one_record_is_late_for_nobody() -> None:
 def test_a_reading_too_far_ahead_is_refused_and_closes_nothing() -> None:
     strict = compile_type({**_interface(), "maxAhead": "PT1M"})
     arena = Arena(strict, window=4)
-    builder = ReadingBatchBuilder()
+    builder = ReadingBatchBuilder(CHANNELS)
     row = arena.row("t0", 0)
     builder.add(row, [0], 10 * NS_PER_S, [1.0], 0, 10 * NS_PER_S)
     builder.add(row, [0], 9_000 * NS_PER_S, [1.0], 1, 11 * NS_PER_S)

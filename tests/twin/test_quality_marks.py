@@ -31,7 +31,11 @@ def kind(**channel: Any) -> TwinType:
 
 def closed(type_: TwinType, values: list[float], window: int = 8) -> ClosedSteps:
     """One value a step, NaN for none; all steps closed, in one batch. The naive twin agrees."""
-    arena, naive, builder = Arena(type_, window=window, gap_steps=9), NaiveTwin(type_, 9, window), ReadingBatchBuilder()
+    arena, naive, builder = (
+        Arena(type_, window=window, gap_steps=9),
+        NaiveTwin(type_, 9, window),
+        ReadingBatchBuilder(len(type_.channels)),
+    )
     row = arena.row("p1", 0)
     for step, value in enumerate([*values, 0.0, 0.0]):
         if not np.isnan(value):

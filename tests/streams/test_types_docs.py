@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.topics import ensure_topics
+from streams import clients
 from streams.definitions import Definitions
+from streams.topics import Topics
 from twin import dtdl, type_sets
 from twin.growing import MOST_REVISIONS
 from twin.type_references import DEEPEST, MOST_BASES
@@ -60,3 +67,21 @@ def test_limits_on_the_page_are_those_of_the_code() -> None:
     assert type_sets.DEEPEST_COMPONENT == 4
     assert f"At most {MOST_REVISIONS} revisions" in PAGE
     assert STREAM_CONTEXT in PAGE
+
+
+@pytest.mark.kafka
+def test_the_script_of_the_page_declares_a_type_and_a_twin_of_it(kafka: str, tmp_path: Path) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    topics = Topics(f"t{uuid.uuid4().hex[:10]}.")
+    asyncio.run(ensure_topics(kafka, topics, 1))
+    (tmp_path / "pump.json").write_text(json.dumps({**EXAMPLES[1][2], "@id": "dtmi:plant:Pump;1"}))
+    own = script.replace("127.0.0.1:9092", kafka).replace("livetwin.definitions", topics.definitions)
+    subprocess.run([sys.executable, "-c", own], cwd=tmp_path, check=True, timeout=60)
+    view = Definitions()
+    for record in asyncio.run(clients.read_to_end(kafka, topics.definitions)):
+        assert view.apply(record.key, record.value)
+    assert view.faults == {}
+    twin = view.fleet.get("pump-2")
+    assert twin is not None
+    assert (twin.type, twin.properties) == ("dtmi:plant:Pump;1", {"site": "north"})
+    assert view.types[twin.type].channel_names == ("level",)

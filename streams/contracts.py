@@ -29,6 +29,7 @@ from streams.records import (
     Signal,
     TwinState,
 )
+from streams.unknown_assets import UnknownAsset
 from twin.fleet import TwinDeclaration
 
 Schema = dict[str, Any]
@@ -144,6 +145,7 @@ CONTRACTS: Final[dict[str, Contract]] = {
             Message("Interface", "a twin type, or what types extend and contain", "^type/dtmi:.+;[0-9]+$", _INTERFACE),
             Message("TwinDeclaration", "one twin", r"^twin/[\s\S]+$", TwinDeclaration),
             Message("AssetHome", "the partition of one asset, claimed by a processor", r"^home/[\s\S]+$", AssetHome),
+            Message("UnknownAsset", "readings before this offset were given up", r"^unknown/[\s\S]+$", UnknownAsset),
         ),
     ),
     "twin.state": Contract(

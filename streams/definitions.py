@@ -1,7 +1,7 @@
 """The `definitions` topic as a view: which twin types exist, which assets, how they relate.
 
 In:   records under `type/<dtmi>` (DTDL interface), `twin/<asset>` (TwinDeclaration), `property/<asset>/<time>` (PropertyChange)
-      and, from processors, `home/<asset>` (AssetHome) and `terms/<asset>/<epoch>` (TwinTerms).
+      and, from processors, `home/<asset>` (AssetHome), `terms/<asset>/<epoch>` (TwinTerms), `unknown/<asset>` (UnknownAsset).
 Out:  `Definitions`: compiled types, the fleet, and on which partition each asset lives.
       A record that can't be used is logged and counted, never raised.
 """
@@ -23,6 +23,8 @@ from streams.homes import Homes
 from streams.terms import PREFIX as TERMS
 from streams.terms import Terms
 from streams.topics import Topics
+from streams.unknown_assets import PREFIX as UNKNOWN
+from streams.unknown_assets import UnknownAssets
 from twin.errors import LivetwinError, TypeInvalid
 from twin.fleet import Fleet, PropertyChange, TwinDeclaration
 from twin.intake import compile_intake
@@ -45,6 +47,7 @@ class Definitions:
         self.fleet = Fleet()
         self.homes = Homes()
         self.terms = Terms()
+        self.unknown = UnknownAssets()
         self.redeclared: set[str] = set()  # twins whose type or units were declared anew; whoever acts on it empties it
         self.revision = 0
         self.position = 0  # of the topic: everything before it is in the view
@@ -76,6 +79,8 @@ class Definitions:
                 changed = self.homes.apply(name, value)
             elif name.startswith(TERMS):
                 changed = self.terms.apply(name, value or b"")
+            elif name.startswith(UNKNOWN):
+                changed = self.unknown.apply(name, value or b"")
             elif name.startswith("type/"):
                 changed = self._declare_type(name, orjson.loads(value or b""))
             elif name.startswith("property/"):

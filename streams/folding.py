@@ -17,8 +17,9 @@ from streams.formats.readings import Decoded, Telemetry, TelemetryTable
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.placing import Placing, Unplaceable
-from streams.refusals import Refused, one_a_record, untimely
+from streams.refusals import Refused, one_a_record, unknown, untimely
 from streams.terms import NEVER
+from streams.unknown_assets import UnknownAssets
 from twin.arena import Arena
 from twin.errors import ReadingRefused
 from twin.intake import IntakeTable, compile_intake
@@ -149,7 +150,7 @@ class Folder:
             add_readings(builder_of(builders, place.arena), place, record, decoded, out)
         self._repeat_disputed(out)
         self._fold_arenas(builders, origin, out)
-        out.refused = one_a_record(out.refused)
+        out.refused = one_a_record(out.refused) + [unknown(record) for record in out.given_up.values()]
         return out
 
     def _fold_arenas(
@@ -196,6 +197,8 @@ class Folder:
             yield from self._release(self.placing.declared(), out)
         self._revision = self.definitions.revision
         for record in records:
+            if record.offset >= self.placing.deadlines.get(record.partition, NEVER):
+                self._give_up(record.partition, record.offset, out)
             out.counts["records"] += 1
             try:
                 decoded = decode(record.value, record.headers, record.key)
@@ -233,6 +236,9 @@ class Folder:
         if home is not None and home != record.partition:
             self._refuse_stray(record, asset, home, out)
             return
+        if not self._as_declared and self.definitions.unknown.given_up(asset, record.partition, record.offset):
+            out.given_up[record.partition, record.offset] = record
+            return
         kind, _, _ = self._terms_at(asset, record.offset)
         claimed = home is not None or not self._claims
         if kind is not None and claimed:
@@ -245,6 +251,18 @@ class Folder:
             out.definitions.append(Homes.claim(asset, record.partition))
         if tellable and claimed and infer:
             yield from self._release([asset], out)
+
+    def _give_up(self, partition: int, offset: int, out: Folded) -> None:
+        """Records that have waited for a type for too long at this offset are given up, and that is written down."""
+        for asset, before, records in self.placing.overdue(partition, offset, claims=self._claims):
+            self._claimed.discard(asset)
+            for record in records:
+                if record.partition == partition:
+                    out.given_up[partition, record.offset] = record
+                else:
+                    self._refuse_stray(record, asset, partition, out)
+            out.definitions.append(UnknownAssets.mark(asset, partition, before))
+            self.definitions.apply(*out.definitions[-1])
 
     def _release(self, assets: list[str], out: Folded) -> Iterable[tuple[LogRecord, Telemetry]]:
         """Records that waited for a type, now that it is declared, matched or inferred."""

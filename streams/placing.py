@@ -2,12 +2,14 @@
 
 In:   decoded records of assets without a declaration.
 Out:  a type for each asset, as soon as one is declared, exactly one known type has all its channels, or enough
-      readings came to infer one; and the definitions to publish. Until then its records wait here, in log order.
+      readings came to infer one; and the definitions to publish. Until then its records wait here, in log order, but no
+      longer than PATIENCE offsets after the last that brought a new time: what waits holds back what can be committed.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from streams.formats.limits import MAX_CHANNELS
 from streams.formats.readings import Telemetry
 from streams.log_record import LogRecord
 from streams.refusals import listed
+from streams.terms import NEVER
 from twin.errors import ReadingRefused, TypeInvalid
 from twin.fleet import TwinDeclaration
 from twin.infer import infer_type
@@ -27,6 +30,8 @@ from twin.types import TwinType, compile_type
 
 ENOUGH_TIMES = 8  # distinct event times before a type is inferred
 MOST_WAITING = 100_000  # records, over all assets
+PATIENCE = 50_000  # offsets of its partition for which an asset waits for a reading of another time
+LOOK_AGAIN = 1_000  # offsets, where the wait is over but the asset's claim has not come back
 
 
 @dataclass(slots=True)
@@ -36,6 +41,7 @@ class _Waiting:
     times: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)  # of channels
     decisive: int = 0  # so many first records told the type, whatever came since; 0: not told yet
+    deadline: int = 0  # offset of its partition from which on it waits no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Placing:
         self._definitions = definitions
         self._waiting: dict[str, _Waiting] = {}
         self._held = 0
+        self.deadlines: dict[int, int] = {}  # partition → an offset before which nobody's wait is over
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -90,8 +97,30 @@ class Placing:
         """Whether a record of a waiting asset came on this partition."""
         return any(record.partition == partition for record, _ in self._waiting[asset].records)
 
+    def overdue(self, partition: int, offset: int, *, claims: bool) -> Iterator[tuple[str, int, list[LogRecord]]]:
+        """Assets of a partition whose wait is over at an offset: asset, offset before which it is given up, its records.
+
+        Whoever's type can be told stays: it waits for the definitions to be complete. So does who has no home yet, with `claims`.
+        """
+        due: list[str] = []
+        later = [NEVER]
+        for asset, waiting in self._waiting.items():
+            if waiting.partition != partition or self._tellable(asset, waiting):
+                continue
+            if waiting.deadline > offset:
+                later.append(waiting.deadline)
+            elif claims and self._definitions.homes.of(asset) is None:
+                later.append(offset + LOOK_AGAIN)
+            else:
+                due.append(asset)
+        self.deadlines[partition] = min(later)
+        for asset in due:
+            deadline, records = self._waiting[asset].deadline, self.give_up(asset)
+            newest = max(record.offset for record in records if record.partition == partition)
+            yield asset, max(deadline, newest + 1), records
+
     def give_up(self, asset: str) -> list[LogRecord]:
-        """The records of an asset that wait no longer, as it lives elsewhere."""
+        """The records of an asset that wait no longer: it lives elsewhere, or nobody can tell its type."""
         waiting = self._waiting.pop(asset)
         self._held -= len(waiting.records)
         return [record for record, _ in waiting.records]
@@ -111,7 +140,11 @@ class Placing:
         waiting.records.append((record, telemetry))
         self._held += 1
         waiting.names |= telemetry.channels.keys()
-        waiting.times.update([telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist())
+        times = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
+        if record.partition == waiting.partition and not waiting.times.issuperset(times):
+            waiting.deadline = record.offset + PATIENCE
+            self.deadlines[record.partition] = min(self.deadlines.get(record.partition, NEVER), waiting.deadline)
+        waiting.times.update(times)
         # the first records that tell the type decide: how many more wait with them depends on the micro-batch
         if not waiting.decisive and (len(waiting.times) >= ENOUGH_TIMES or self._match(waiting.names) is not None):
             waiting.decisive = len(waiting.records)
@@ -145,6 +178,7 @@ class Placing:
         return Placed(kind, waiting.records, published)
 
     def drop(self, partition: int) -> None:
+        self.deadlines.pop(partition, None)
         for asset, waiting in list(self._waiting.items()):
             kept = [(record, telemetry) for record, telemetry in waiting.records if record.partition != partition]
             if len(kept) < len(waiting.records):

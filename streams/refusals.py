@@ -60,6 +60,16 @@ def listed(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
 
 
+def unknown(record: LogRecord) -> Refused:
+    """Waited for a type for too long. The message is the same for each, however many assets of the record waited until when."""
+    return Refused(
+        record,
+        "unknown-asset",
+        "it speaks of an asset that is not declared, and no type could be told from what came of that one while the partition "
+        "moved on; kept in dead-letter",
+    )
+
+
 def one_a_record(refused: Sequence[Refused]) -> list[Refused]:
     """A record goes to dead-letter once, whatever was wrong with it; the first reason names it."""
     found: dict[tuple[int, int], list[Refused]] = {}

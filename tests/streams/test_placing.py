@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import dataclass, field
+
 import orjson
 import pytest
 
 from deploy.score import FileRecord
+from streams import placing
 from streams.definitions import Definitions
+from streams.folded import Folded
 from streams.folding import Folder
+from streams.unknown_assets import UnknownAssets
+from tests.streams.formats.wire import ARROW_HEADERS, rows, table
 from tests.streams.plant import INTERFACE, START, TYPE
 
 
@@ -95,3 +102,116 @@ def test_the_type_depends_on_the_first_records_that_tell_it_not_on_how_many_wait
         (1, "unknown-channel"),
         *((n, "unknown-channel") for n in range(10, 14)),
     }
+
+
+def strangers() -> list[FileRecord]:
+    """Two declared twins that go on, and assets of whom little comes: now and then, again and again the same, in a table."""
+    sent = [reading(offset, f"p{offset % 2}", offset // 2, flow=1.0, heat=2.0) for offset in range(400)]
+    for offset in (3, 12, 40, 90, 91, 92):  # the last time: 90, 91, 92 are of times that came
+        sent[offset] = reading(offset, "rare", min(offset, 40), rpm=1.0)
+    sent[7] = reading(7, "once", 7, rpm=1.0)
+    for offset in range(100, 180, 10):  # slow, but soon enough one after the other
+        sent[offset] = reading(offset, "slow", offset, rpm=1.0)
+    for offset in range(200, 400, 25):  # a time every 25 offsets: too slow
+        sent[offset] = reading(offset, "slower", offset, torque=1.0)
+    columns = rows(["t1", "t2", "p0"], [150] * 3, speed=[1.0, 2.0, None], flow=[None, None, 1.0])
+    sent[301] = FileRecord("telemetry", 0, 301, START * 1000, None, table(columns), ARROW_HEADERS)
+    return sent
+
+
+@dataclass
+class Took:
+    """What came out of folds; `accepted` only where nothing is folded twice."""
+
+    refused: dict[int, tuple[str, str]] = field(default_factory=dict)
+    definitions: dict[bytes, bytes] = field(default_factory=dict)
+    accepted: int = 0
+
+    def take(self, out: Folded) -> None:
+        self.accepted += out.counts["accepted"]
+        self.definitions.update(out.definitions)
+        for one in out.refused:
+            known = self.refused.setdefault(one.record.offset, (one.reason, one.message))
+            assert known == (one.reason, one.message)
+
+
+def with_twins() -> Definitions:
+    view = declared()
+    for asset in ("p0", "p1"):
+        view.apply(f"twin/{asset}".encode(), orjson.dumps({"asset": asset, "type": TYPE.id}))
+    return view
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Took:
+    """What a fold of `strangers` one by one gives, when nobody waits for longer than 20 offsets."""
+    monkeypatch.setattr(placing, "PATIENCE", 20)
+    folder, took = Folder(with_twins()), Took()
+    for one in strangers():
+        took.take(folder.fold([one]))
+    assert folder.placing.oldest_offset(0) is None
+    return took
+
+
+def test_who_waits_too_long_for_a_type_is_given_up_and_who_comes_often_enough_gets_one(impatient: Took) -> None:
+    given_up = {offset for offset, (reason, _) in impatient.refused.items() if reason == "unknown-asset"}
+    assert given_up == {3, 12, 40, 90, 91, 92, 7, *range(200, 400, 25), 301}
+    assert b"twin/slow" in impatient.definitions
+    assert not {b"twin/rare", b"twin/once", b"twin/slower"} & impatient.definitions.keys()
+
+
+@pytest.mark.parametrize("batch", [2, 7, 50, 400])
+def test_who_is_given_up_does_not_depend_on_batches(impatient: Took, batch: int) -> None:
+    folder, took, sent = Folder(with_twins()), Took(), strangers()
+    for start in range(0, len(sent), batch):
+        took.take(folder.fold(sent[start : start + batch], infer=False))
+        took.take(folder.fold([], infer=True))
+    assert took == impatient
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_is_given_up_does_not_depend_on_restarts_nor_on_what_is_declared_meanwhile(impatient: Took, seed: int) -> None:
+    """Each restart folds from the first that waited; what it is told was published before. Then strangers get declared."""
+    pick, view, took, sent = random.Random(seed), with_twins(), Took(), strangers()
+    folder, at = Folder(view), 0
+    while at < len(sent):
+        end = at + pick.randint(1, 60)
+        took.take(folder.fold(sent[at:end]))
+        at = min(end, len(sent))
+        if pick.random() < 0.4:
+            oldest = folder.placing.oldest_offset(0)
+            folder, at = Folder(view), at if oldest is None else oldest
+    for asset in ("rare", "once", "slower"):
+        view.apply(f"twin/{asset}".encode(), orjson.dumps({"asset": asset, "type": TYPE.id}))
+    again = Took()
+    again.take(Folder(view).fold(sent))  # as a replay does, after the fact
+    given_up = {offset for offset, (reason, _) in impatient.refused.items() if reason == "unknown-asset"}
+    for run in (took, again):
+        assert {offset for offset, (reason, _) in run.refused.items() if reason == "unknown-asset"} == given_up
+    assert took.refused == impatient.refused
+    assert took.definitions == impatient.definitions
+
+
+def test_who_learns_what_will_serve_takes_all_that_is_declared_now(impatient: Took) -> None:
+    view = with_twins()
+    for key, value in impatient.definitions.items():
+        view.apply(key, value)
+    view.apply(b"twin/once", orjson.dumps({"asset": "once", "type": TYPE.id}))
+    (record,) = (one for one in strangers() if one.offset == 7)
+    assert [one.reason for one in Folder(view).fold([record]).refused] == ["unknown-asset"]
+    assert [one.reason for one in Folder(view, as_declared=True).fold([record]).refused] == ["unknown-channel"]
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"asset":"p2","partition":0,"before":3}', b'{"asset":"p1","partition":0}'])
+def test_what_tells_of_nobody_given_up_is_counted_and_changes_nothing(value: bytes) -> None:
+    view = declared()
+    assert not view.apply(b"unknown/p1", value)
+    assert view.unusable.total() == 1
+    assert not view.unknown.given_up("p1", 0, 0)
+
+
+def test_a_former_owner_that_folds_behind_takes_nothing_back() -> None:
+    view = declared()
+    assert view.apply(*UnknownAssets.mark("p1", 0, 100))
+    assert not view.apply(*UnknownAssets.mark("p1", 0, 50))
+    assert [view.unknown.given_up("p1", *place) for place in ((0, 99), (0, 100), (1, 99))] == [True, False, False]

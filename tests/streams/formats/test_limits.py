@@ -31,6 +31,7 @@ SAID = [
     ("bytes that an Arrow record claims", limits.MAX_ARROW_BYTES),
     ("batches and dictionaries of an Arrow record", limits.MAX_ARROW_MESSAGES),
     ("records of assets without a type", placing.MOST_WAITING),
+    ("offsets of its partition that an asset without a type waits", placing.PATIENCE),
     ("telemetry folded at once", micro_batch.MOST_BYTES),
 ]
 

@@ -103,7 +103,8 @@ class EmbeddedKafka:
             raise
 
     def stop(self, grace_s: float = _STOP_S) -> None:
-        """SIGTERM, after the grace SIGKILL. Safe to call twice."""
+        """SIGTERM, after the grace SIGKILL. Safe to call twice; a `start` under way in another thread raises StartAbandoned."""
+        self._abandoned = True
         if self._process:
             self._process.stop(grace_s)
             self._process = None

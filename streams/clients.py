@@ -7,15 +7,18 @@ committed records and start at the earliest when their group has no offset yet.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 MIB = 1 << 20
 MAX_MESSAGE_BYTES = 8 * MIB
 # A record that the producer lets through must fit the topic's max.message.bytes with its batch header and lz4's framing:
 # a broker's refusal would use up a sequence number, and the idempotent producer could write nothing more to that partition.
 MAX_RECORD_BYTES = MAX_MESSAGE_BYTES - 16 * 1024
+FLUSH_S = 10.0  # for which the end of a producer waits for acknowledgements
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -33,7 +36,29 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             await self._client.close()
 
 
-def producer(bootstrap: str, *, client_id: str, **more: Any) -> AIOKafkaProducer:
+class Producer(AIOKafkaProducer):  # type: ignore[misc]
+    """aiokafka's producer, whose `stop` ends also where the broker is away: an idempotent one would flush for ever."""
+
+    async def stop(self) -> None:
+        """Flush for at most FLUSH_S, then close. What is not acknowledged then is given up; who waits for it gets KafkaError."""
+        flushing = asyncio.ensure_future(super().stop())
+        try:
+            await asyncio.wait({flushing}, timeout=FLUSH_S)
+        finally:
+            if not flushing.done():
+                await self._sender.close()  # which ends the flush; requests under way are waited for
+            await flushing
+            self._give_up()
+
+    def _give_up(self) -> None:
+        accumulator = self._message_accumulator
+        for batch in {*accumulator._pending_batches, *chain.from_iterable(accumulator._batches.values())}:
+            accumulator._pending_batches.add(batch)  # from which a batch takes itself when it is done, also one to be sent again
+            batch.failure(KafkaTimeoutError("given up: the producer was closed while the broker was away"))
+            batch._drain_waiter.exception()  # nobody waits for it
+
+
+def producer(bootstrap: str, *, client_id: str, **more: Any) -> Producer:
     """A producer, not yet started: idempotent, acks=all, lz4, records up to MAX_RECORD_BYTES."""
     settings: dict[str, Any] = {
         "enable_idempotence": True,
@@ -43,7 +68,7 @@ def producer(bootstrap: str, *, client_id: str, **more: Any) -> AIOKafkaProducer
         "max_batch_size": 256 * 1024,
         "linger_ms": 2,
     }
-    return AIOKafkaProducer(bootstrap_servers=bootstrap, client_id=client_id, **{**settings, **more})
+    return Producer(bootstrap_servers=bootstrap, client_id=client_id, **{**settings, **more})
 
 
 def consumer(bootstrap: str, *topics: str, group: str | None = None, client_id: str, **more: Any) -> Consumer:

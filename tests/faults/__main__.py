@@ -24,10 +24,10 @@ from tests.faults.system import running_system
 from tests.streams.plant import trained, variant
 
 
-def choose(pick: random.Random, known: list[Injection], at_most: int) -> list[Injection]:
+def choose(pick: random.Random, known: list[Injection], at_least: int, at_most: int) -> list[Injection]:
     """Some injections, of different targets."""
     found: list[Injection] = []
-    for _ in range(pick.randint(1, at_most)):
+    for _ in range(pick.randint(at_least, at_most)):
         left = [one for one in known if one.target not in {chosen.target for chosen in found}]
         if left:
             found.append(pick.choices(left, [one.weight for one in left])[0])
@@ -46,7 +46,7 @@ async def run(arguments: argparse.Namespace, folder: Path) -> None:
         try:
             await campaign.begin()
             for _ in range(arguments.rounds):
-                await campaign.round(choose(pick, known, arguments.at_once))
+                await campaign.round(choose(pick, known, arguments.at_least, arguments.at_once))
             await campaign.end()
         finally:
             report = campaign.report
@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="default: a random one, which is printed")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--at-once", type=int, default=3, help="most injections in one round")
+    parser.add_argument("--at-least", type=int, default=1, help="fewest injections in one round")
     parser.add_argument("--only", help="names of injections, by comma")
     parser.add_argument("--trainer-every-s", type=float, default=20.0, help="a real trainer trains that often; 0: none")
     parser.add_argument("--memory", type=int, metavar="RECORDS", help="instead: put so many through a processor, does it grow?")

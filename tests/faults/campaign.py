@@ -8,6 +8,7 @@ Out:  an AssertionError that says what differs, or a `Report`. The same seed giv
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import time
 import zlib
@@ -40,6 +41,7 @@ from tests.streams.poison import drawn
 STEPS = 60  # a round
 POISON = 12  # records a round, of telemetry; a few more on other topics
 FED_IN_S = 4.0
+ROUND_WITHIN_S = 900.0  # roles and broker may take minutes to come back on a machine with other work
 VICTIMS = ["victim-1", "victim-2"]  # declared twins that only poison speaks of
 
 
@@ -96,6 +98,23 @@ class Campaign:
         await self.round(())
 
     async def round(self, chosen: Sequence[Injection]) -> None:
+        """Raises AssertionError where it differs, or does not end within ROUND_WITHIN_S: then what waits where is said."""
+        watch = asyncio.get_running_loop().call_later(ROUND_WITHIN_S, self._say_what_waits)
+        try:
+            async with asyncio.timeout(ROUND_WITHIN_S + 1):
+                await self._round(chosen)
+        except TimeoutError as error:
+            raise AssertionError(f"the round did not end within {ROUND_WITHIN_S:g} s") from error
+        finally:
+            watch.cancel()
+
+    def _say_what_waits(self) -> None:
+        for task in asyncio.all_tasks():
+            into = io.StringIO()
+            task.print_stack(file=into)
+            self._say(into.getvalue())
+
+    async def _round(self, chosen: Sequence[Injection]) -> None:
         began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._feed())

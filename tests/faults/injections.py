@@ -19,6 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+
 from models import version as version_file
 from models.weights import path_of
 from streams.models_topic import read_models
@@ -239,7 +241,7 @@ async def bad_version(system: System, pick: random.Random) -> str:
     await _send_alias(system, good.model_copy(update={"version": name, "uri": bad.as_uri(), "sha256": sha256}))
     deadline = time.monotonic() + 120
     while True:
-        with suppress(TimeoutError):  # the broker may be down just then
+        with suppress(TimeoutError, KafkaError, OSError):  # the broker may be down just then
             async with asyncio.timeout(15):
                 view = await read_models(system.plant.bootstrap, system.plant.topics)
             if name in view.models[TYPE.slug].refusals:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ import httpx
 from aiokafka import AIOKafkaProducer
 
 from deploy.kafka import EmbeddedKafka
-from deploy.ports import free_port
+from deploy.ports import why_taken
 from models import version as version_file
 from models.served import ServedModel
 from streams import clients
@@ -122,13 +123,18 @@ class System:
                 await asyncio.sleep(0.2)
 
 
+def lasting_port() -> int:
+    """A free port that nobody is given while its server is away: outside of what systems hand out by themselves."""
+    tries = random.SystemRandom()
+    return next(port for port in iter(lambda: tries.randrange(20_000, 32_000), None) if why_taken(port) is None)
+
+
 @asynccontextmanager
 async def running_system(
     folder: Path, models: list[ServedModel], *, trainer_every_s: float | None = None, gateway: bool = True
 ) -> AsyncIterator[System]:
     """Everything up, the first of `models` promoted, no telemetry yet. Everything is ended afterwards."""
-    # roles take the port for granted: a broker that is started again must have the same one
-    kafka = EmbeddedKafka(folder / "broker", port=free_port())
+    kafka = EmbeddedKafka(folder / "broker", port=lasting_port(), start_timeout_s=300)
     await asyncio.to_thread(kafka.start)
     keeping: asyncio.Task[None] | None = None
     roles: dict[str, Role] = {}
@@ -138,7 +144,7 @@ async def running_system(
         await plant.send(plant.topics.models, [(models_key(one), one.to_bytes()) for one in versions])
         await plant.promote(models[0], folder / "versions")
         where = (kafka.bootstrap, plant.topics.prefix, folder)
-        port = free_port()
+        port = lasting_port()
         made = [processes.processor(*where), processes.alerting(*where)]
         if gateway:
             made.append(processes.gateway(*where, port))

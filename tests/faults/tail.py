@@ -21,8 +21,16 @@ class Tail:
         self._bootstrap = bootstrap
         self._next = {TopicPartition(topic, number): 0 for topic, count in partitions.items() for number in range(count)}
 
-    async def new(self) -> dict[str, list[ConsumerRecord]]:
-        """Records by topic, up to where each partition ends now."""
+    async def new(self, *, within_s: float = 180.0) -> dict[str, list[ConsumerRecord]]:
+        """Records by topic, up to where each partition ends now. Raises AssertionError when they don't come in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._read()
+        except TimeoutError as error:
+            behind = ", ".join(f"{place.topic}[{place.partition}] from {at}" for place, at in self._next.items())
+            raise AssertionError(f"the broker did not tell within {within_s:g} s what is new: {behind}") from error
+
+    async def _read(self) -> dict[str, list[ConsumerRecord]]:
         found: dict[str, list[ConsumerRecord]] = {place.topic: [] for place in self._next}
         reader = clients.consumer(self._bootstrap, client_id="watch")
         await reader.start()

@@ -16,7 +16,7 @@ from tests.streams.plant import trained, variant
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif("LIVETWIN_TEST_KAFKA" in os.environ, reason="it hurts its broker: another one was asked for"),
 ]
 

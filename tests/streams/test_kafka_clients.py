@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaTimeoutError
 
+from deploy.kafka import EmbeddedKafka
+from deploy.kafka_errors import KafkaUnavailable
 from streams import clients, dead_letter
 from streams.topics import Topics
 
@@ -43,7 +48,35 @@ async def test_reading_to_the_end_passes_over_aborted_records_and_markers_at_the
         await producer.begin_transaction()
         await producer.send_and_wait(topic, b"aborted")
         await producer.abort_transaction()
-    assert [record.value for record in await asyncio.wait_for(clients.read_to_end(kafka, topic), 15)] == [b"kept"]
+    assert [record.value for record in await asyncio.wait_for(clients.read_to_end(kafka, topic), 120)] == [b"kept"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_producer_ends_where_the_broker_is_away_and_tells_who_waits(
+    topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clients, "FLUSH_S", 2.0)
+    broker = EmbeddedKafka(tmp_path, port=0)  # its own: the broker of the other tests stays
+    try:
+        await asyncio.to_thread(broker.start)
+    except KafkaUnavailable as error:
+        pytest.skip(f"no broker: {error}")
+    try:
+        topic = await create(broker.bootstrap, topic_prefix + "away", 1)
+        producer = clients.producer(broker.bootstrap, client_id="test")
+        await producer.start()
+        await producer.send_and_wait(topic, b"acknowledged")
+        broker.kill()
+        await asyncio.to_thread(broker.wait, 60)
+        waiting = await producer.send(topic, b"on its way")
+        await asyncio.wait_for(producer.stop(), 120)
+        with pytest.raises(KafkaTimeoutError, match="given up"):
+            await asyncio.wait_for(waiting, 120)
+        gc.collect()  # whose exception nobody took would say so now
+        assert not [record for record in caplog.records if record.name == "asyncio"]
+    finally:
+        await asyncio.to_thread(broker.stop)
 
 
 @pytest.mark.parametrize("size", [0, 10, 7 * clients.MIB, clients.MAX_MESSAGE_BYTES + 5])

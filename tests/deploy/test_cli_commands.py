@@ -23,7 +23,7 @@ def _livetwin(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         env={**environment, **{f"LIVETWIN_{name.upper()}": value for name, value in settings.items()}, "COLUMNS": "120"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -195,7 +195,9 @@ async def test_a_paced_file_stops_when_told_and_says_what_was_not_sent(kafka: st
     pyarrow.parquet.write_table(table(), path)
     stop = asyncio.Event()
     feed = asyncio.create_task(run_file(bootstrap=kafka, topics=topics, path=path, speed=1, stop=stop))
-    await asyncio.sleep(1.5)
+    async with asyncio.timeout(120):
+        while not await clients.read_to_end(kafka, topics.telemetry):
+            assert not feed.done()
     stop.set()
     report = await feed
     assert 0 < report.readings < 40

@@ -17,15 +17,15 @@ import pytest
 
 from deploy.guard import Guarded
 
-_SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+_SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 _STUBBORN = [
     sys.executable,
     "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)",
 ]
 
 
-def _soon(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
+def _soon(condition: Callable[[], bool], within_s: float = 120.0) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if condition():
@@ -75,7 +75,7 @@ def _parent(folder: Path, command: list[str], grace_s: float) -> tuple[subproces
         with open({str(folder / "output")!r}, "wb") as output:
             guarded = Guarded({command!r}, grace_s={grace_s}, output=output)
         print(guarded.pid, flush=True)
-        time.sleep(60)
+        time.sleep(600)
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE)
     assert parent.stdout
@@ -105,7 +105,7 @@ def test_kill_9_of_the_guard_itself_ends_the_command() -> None:
     assert guard is not None
     guard.kill()
     assert _soon(lambda: _gone(guarded.pid))
-    assert guarded.wait(5) == -signal.SIGKILL
+    assert guarded.wait(120) == -signal.SIGKILL
 
 
 def test_the_command_outlives_the_thread_that_started_it() -> None:
@@ -115,7 +115,7 @@ def test_the_command_outlives_the_thread_that_started_it() -> None:
     thread.join()
     time.sleep(0.3)
     assert started[0].exit_code is None
-    assert started[0].stop(5) == 128 + signal.SIGTERM
+    assert started[0].stop(120) == 128 + signal.SIGTERM
 
 
 def test_a_descriptor_kept_open_is_held_until_the_command_ended(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_descriptor_kept_open_is_held_until_the_command_ended(tmp_path: Path) 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_what_the_command_started_and_left_ends_too(tmp_path: Path, killed: bool) -> None:
-    script = f"import subprocess, time; print(subprocess.Popen({_SLEEP!r}).pid, flush=True); time.sleep({60 if killed else 0})"
+    script = f"import subprocess, time; print(subprocess.Popen({_SLEEP!r}).pid, flush=True); time.sleep({600 if killed else 0})"
     parent, _ = _parent(tmp_path, [sys.executable, "-c", script], 5)
     assert _soon(lambda: (tmp_path / "output").read_text().endswith("\n"))
     grandchild = int((tmp_path / "output").read_text())

@@ -54,7 +54,9 @@ async def test_this_machine_is_fed_once_a_second(kafka: str, topic_prefix: str) 
     await ensure_topics(kafka, topics, 2)
     stop = asyncio.Event()
     feed = asyncio.create_task(run_host(bootstrap=kafka, topics=topics, stop=stop))
-    await asyncio.sleep(4.5)
+    async with asyncio.timeout(120):
+        while sum(record.key.startswith(b"host:") for record in await clients.read_to_end(kafka, topics.telemetry)) < 3:
+            assert not feed.done()
     stop.set()
     await feed
     seconds: dict[str, list[int]] = {}

@@ -101,7 +101,7 @@ def test_a_killed_role_comes_back_a_second_start_is_refused_and_ctrl_c_stops_all
     up.await_(lambda: "the page is on http://127.0.0.1:" in up.said())
     up.await_(lambda: re.search(r"twins? lives? \(after|twin lives \(after", up.said()) is not None)
 
-    second = subprocess.run(up.command, env=up.environment, capture_output=True, text=True, timeout=60)
+    second = subprocess.run(up.command, env=up.environment, capture_output=True, text=True, timeout=120)
     assert second.returncode == 1
     assert f"{up.home}: livetwin runs there already (process {up.process.pid}); nothing was started" in second.stderr
 

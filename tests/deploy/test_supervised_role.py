@@ -19,7 +19,7 @@ from deploy.supervised import Child, Supervised, backoff_s
 from twin.errors import LivetwinError
 
 
-async def _soon(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def _soon(condition: Callable[[], bool], within_s: float = 120.0) -> None:
     async with asyncio.timeout(within_s):
         while True:
             if condition():
@@ -55,7 +55,7 @@ async def test_a_process_that_ends_is_shown_in_backoff_and_comes_back(tmp_path: 
 
 
 async def test_a_killed_process_comes_back_and_a_stopped_one_does_not(tmp_path: Path) -> None:
-    supervised, started = _supervised(tmp_path, "import time; time.sleep(60)")
+    supervised, started = _supervised(tmp_path, "import time; time.sleep(600)")
     keeping = asyncio.create_task(supervised.keep())
     await _soon(lambda: len(started) == 1 and _shown(tmp_path, "role").get("pid") == started[0].pid)
     assert started[0].pid is not None
@@ -85,11 +85,12 @@ async def test_a_process_that_can_t_be_started_is_tried_again_and_the_reason_sho
 
 
 async def test_stop_waits_no_longer_than_the_grace(tmp_path: Path) -> None:
-    supervised, started = _supervised(tmp_path, "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)")
+    deaf = "import pathlib, signal, sys, time; signal.signal(15, signal.SIG_IGN); pathlib.Path({!r}).touch(); time.sleep(600)"
+    supervised, started = _supervised(tmp_path, deaf.format(str(tmp_path / "deaf")))
     keeping = asyncio.create_task(supervised.keep())
     await _soon(lambda: _shown(tmp_path, "role").get("state") == "running" if (tmp_path / "run/roles.json").exists() else False)
-    await asyncio.sleep(0.3)  # it ignores SIGTERM by now
-    async with asyncio.timeout(5):
+    await _soon((tmp_path / "deaf").exists)  # it ignores SIGTERM by now
+    async with asyncio.timeout(120):
         await supervised.stop(0.3)
         await keeping
     assert len(started) == 1

@@ -27,7 +27,7 @@ def _type(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         env={**environment, **{f"LIVETWIN_{name.upper()}": value for name, value in settings.items()}, "COLUMNS": "120"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -48,7 +48,7 @@ async def role(run: Callable[[asyncio.Event], asyncio.Task[None]]) -> AsyncItera
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(task, 120)
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float) -> None:

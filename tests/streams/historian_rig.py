@@ -56,7 +56,7 @@ class Rig:
             yield historian.stats
         finally:
             stop.set()
-            await asyncio.wait_for(running, 20)
+            await asyncio.wait_for(running, 120)
 
     async def send(self, topic: str, *values: bytes | None, key: bytes = b"0", partition: int = 0) -> None:
         async with clients.producer(self.bootstrap, client_id="test") as producer:
@@ -76,7 +76,7 @@ class Rig:
         return [(record.value, {name: text.decode() for name, text in record.headers}) for record in records]
 
 
-async def until(holds: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
+async def until(holds: Callable[[], bool], what: str, within_s: float = 120.0) -> None:
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end, f"after {within_s} s: {what}"

@@ -51,7 +51,7 @@ async def test_the_subscriber_of_the_page_prints_an_alert(kafka: str, topic_pref
         subscriber = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
         try:
             assert subscriber.stdout is not None
-            line = await asyncio.wait_for(subscriber.stdout.readline(), 30)
+            line = await asyncio.wait_for(subscriber.stdout.readline(), 120)
         finally:
             subscriber.kill()
             await subscriber.communicate()

@@ -76,7 +76,7 @@ async def test_a_token_that_is_wrong_ends_the_historian_and_nothing_is_committed
     await rig.send_steps(range(3))
     historian = Historian(bootstrap=rig.bootstrap, topics=rig.topics, store=rig.store, group=rig.topics.prefix + "h", **LIMITS)
     with pytest.raises(StoreRefused, match="401"):
-        await asyncio.wait_for(historian.run(asyncio.Event()), 60)
+        await asyncio.wait_for(historian.run(asyncio.Event()), 120)
     rig.store.close()
     rig.store = right
     async with rig.historian():

@@ -130,7 +130,7 @@ async def test_two_processors_never_make_two_twins_of_an_asset_that_comes_on_two
             for partition in (0, 1):
                 value = table(rows([f"p{n}" for n in range(6)], [second] * 6, flow=[1.0] * 6, heat=[2.0] * 6))
                 await producer.send_and_wait(topics.telemetry, value, partition=partition)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while sum(one.counts["records"] for one in stats) < 2 * count:
                 await asyncio.wait(running, timeout=0.1)
                 assert not any(task.done() for task in running)

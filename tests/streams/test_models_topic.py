@@ -194,15 +194,15 @@ async def test_a_follower_catches_up_and_then_sees_each_change(kafka: str, topic
             await producer.send_and_wait(topics.models, key=models_key(record), value=record.to_bytes())
         await producer.send_and_wait(topics.models, key=b"junk", value=b"junk")
         task = asyncio.create_task(follow(kafka, topics, view, caught_up=caught_up, stop=stop, on_change=note))
-        await asyncio.wait_for(caught_up.wait(), 20)
+        await asyncio.wait_for(caught_up.wait(), 120)
         assert view.alias("water.tank") == alias(1)
         await producer.send_and_wait(topics.models, key=models_key(alias(2)), value=alias(2, previous=1).to_bytes())
-        await asyncio.wait_for(swapped.wait(), 20)
+        await asyncio.wait_for(swapped.wait(), 120)
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 120)
         assert [change.kind for change in seen] == ["version", "alias", "alias"]
         assert (await read_models(kafka, topics)).models == view.models
-        await asyncio.wait_for(view.reached(3), 1)
+        await asyncio.wait_for(view.reached(3), 60)
     finally:
         stop.set()
         await producer.stop()

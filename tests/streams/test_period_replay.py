@@ -32,11 +32,11 @@ class BrokenOff(Exception):
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
-    for _ in range(300):
+    for _ in range(400):
         if await holds():
             return
         await asyncio.sleep(0.3)
-    raise AssertionError(f"after 90 s: {what}")
+    raise AssertionError(f"after 120 s: {what}")
 
 
 async def serves_everywhere(plant: Plant, version: str) -> bool:
@@ -112,7 +112,7 @@ async def live_run(plant: Plant, folder: Path) -> DuckDbStore:
                 assert list(export_lines(store, **ALL)) == expected
         finally:
             stop.set()
-            await asyncio.wait_for(sinking, 30)
+            await asyncio.wait_for(sinking, 120)
             await alerting.end(process)
     return store
 

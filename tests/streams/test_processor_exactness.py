@@ -40,7 +40,7 @@ async def processor(plant: Plant, *, batch: int = 97, **environment: str) -> Asy
     finally:
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 30)
+            await asyncio.wait_for(process.wait(), 120)
 
 
 async def committed(plant: Plant) -> tuple[int, int]:
@@ -58,7 +58,7 @@ async def committed(plant: Plant) -> tuple[int, int]:
 
 
 async def until_done(plant: Plant, share: float = 1.0) -> None:
-    for _ in range(600):
+    for _ in range(800):
         done, end = await committed(plant)
         if done >= end * share:
             return
@@ -98,7 +98,7 @@ async def test_outputs_after_kill_9_equal_an_undisturbed_runs(
     feeding = asyncio.create_task(plant.feed(readings(STEPS)))
     # once where it hurts most, wherever that is in the log; then at random moments
     async with processor(plant, batch=pick.randint(20, 200), DIE_AT_COMMIT="2") as process:
-        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+        assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGKILL
     for share in (0.4, 0.7):
         async with processor(plant, batch=pick.randint(20, 200)) as process:
             await until_done(plant, share)

@@ -46,7 +46,7 @@ async def running(plant: Plant) -> AsyncIterator[ProcessorStats]:
         yield stats
     finally:
         stop.set()
-        await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(task, 120)
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

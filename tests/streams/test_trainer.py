@@ -84,7 +84,7 @@ class Watch:
     def seen(self, _: object) -> None:
         self._seen.set()
 
-    async def until(self, condition: Callable[[ModelView], object], within_s: float = 100) -> ModelView:
+    async def until(self, condition: Callable[[ModelView], object], within_s: float = 120) -> ModelView:
         async with asyncio.timeout(within_s):
             while not (NAME in self.view.models and condition(self.view.models[NAME])):
                 self._seen.clear()
@@ -142,7 +142,7 @@ async def trainer(kafka: str, topics: Topics, home: Path, *, every_s: float = 36
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 120)
         assert not training_processes()
 
 
@@ -153,11 +153,11 @@ def training_processes() -> list[psutil.Process]:
 
 async def training_process() -> psutil.Process:
     """Wait until it is there."""
-    for _ in range(600):
+    for _ in range(2400):
         if found := training_processes():
             return found[0]
         await asyncio.sleep(0.05)
-    raise AssertionError("no training process was started within 30 s")
+    raise AssertionError("no training process was started within 120 s")
 
 
 async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restart(
@@ -194,7 +194,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert second.figures["pretrained_steps"] == model.versions[first].figures["pretrained_steps"]
 
         # the record of runs
-        model = await watch.until(lambda model: all(version.run_id for version in model.versions.values()), within_s=60)
+        model = await watch.until(lambda model: all(version.run_id for version in model.versions.values()))
         from mlflow import MlflowClient
 
         registry = Registry(tmp_path)

@@ -74,7 +74,7 @@ async def opened(kafka: str, topics: Topics, home: Path) -> AsyncIterator[Bench]
     files = WeightFiles(home)
     async with clients.producer(kafka, client_id="test") as producer:
         following = asyncio.create_task(follow(kafka, topics, view, caught_up=caught_up, stop=stop))
-        await asyncio.wait_for(caught_up.wait(), 20)
+        await asyncio.wait_for(caught_up.wait(), 120)
         clock = itertools.count(10)
         try:
             yield Bench(Releases(producer, topics, view, files, now_ns=lambda: next(clock)), view, files)

@@ -59,14 +59,14 @@ def gateway_process(bootstrap: str, prefix: str, home: Path) -> Iterator[tuple[s
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise
 
 
-def await_answer(url: str, *, status: int, within_s: float = 60.0) -> httpx.Response:
+def await_answer(url: str, *, status: int, within_s: float = 120.0) -> httpx.Response:
     """The first answer with this status; the last one seen when it does not come."""
     deadline = time.monotonic() + within_s
     seen = "no answer"
@@ -82,9 +82,9 @@ def await_answer(url: str, *, status: int, within_s: float = 60.0) -> httpx.Resp
     raise AssertionError(f"{url}: {seen}, expected {status} within {within_s} s")
 
 
-@pytest.fixture(scope="session")
-def running(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A gateway whose views are caught up and whose historian has written the plant's history."""
+@contextlib.contextmanager
+def filled_gateway(kafka: str, home: Path) -> Iterator[Running]:
+    """A gateway on topics of its own, whose views are caught up and whose historian has written the plant's history."""
     topics = Topics(f"g{uuid.uuid4().hex[:10]}.")
     made = plant.make()
 
@@ -93,20 +93,26 @@ def running(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         await plant.publish(kafka, topics, made)
 
     asyncio.run(fill())
-    home = tmp_path_factory.mktemp("gateway")
     with gateway_process(kafka, topics.prefix, home) as (url, process):
         await_answer(f"{url}/readyz", status=200)
         steps = sum(len(block) for block in made.blocks)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while (httpx.get(f"{url}/v1/system", timeout=10).json()["historian"] or {}).get("rows_written", 0) < steps:
-            assert time.monotonic() < deadline, "the historian did not write the plant's history within 60 s"
+            assert time.monotonic() < deadline, "the historian did not write the plant's history within 120 s"
             time.sleep(0.3)
         yield Running(url, kafka, topics, made, home, process)
 
 
+@pytest.fixture(scope="session")
+def running(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One for all tests that leave the plant's records as they are."""
+    with filled_gateway(kafka, tmp_path_factory.mktemp("gateway")) as made:
+        yield made
+
+
 @pytest.fixture
 def http(running: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=running.url, timeout=15) as client:
+    with httpx.Client(base_url=running.url, timeout=60) as client:
         yield client
 
 

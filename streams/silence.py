@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streams.outputs import numbers
 from streams.records import TwinState
 from twin.arena import Arena
+from twin.closing import NEVER
 from twin.log_order import NOTHING
 from twin.quality import word
 
@@ -40,7 +41,8 @@ class Silence:
         rows = np.flatnonzero(arena.max_time != NOTHING)
         if not len(rows):
             return
-        now = self._left_behind(rows)
+        # a twin of which no step has closed has no state to show
+        now = self._left_behind(rows) & (arena.carry.data_step[rows] != NEVER)
         new = rows[now & ~self._silent[rows]]
         self._silent[rows] = now
         for row in new.tolist():

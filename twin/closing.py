@@ -18,7 +18,7 @@ from twin.plausible import RECENT, Limits, Recent, judge
 from twin.quality import Quality
 from twin.types import Channel
 
-_NEVER = np.iinfo(np.int64).min // 2
+NEVER = np.iinfo(np.int64).min // 2
 
 
 @dataclass(slots=True)
@@ -38,12 +38,12 @@ class Carry:
     def empty(cls, twins: int, channels: int) -> Carry:
         return cls(
             good_value=np.full((twins, channels), np.nan, np.float32),
-            good_step=np.full((twins, channels), _NEVER),
+            good_step=np.full((twins, channels), NEVER),
             seen_value=np.full((twins, channels), np.nan, np.float32),
             equal_run=np.zeros((twins, channels), np.int64),
-            data_step=np.full(twins, _NEVER),
+            data_step=np.full(twins, NEVER),
             recent_value=np.full((twins, channels, RECENT), np.nan, np.float32),
-            recent_step=np.full((twins, channels, RECENT), _NEVER),
+            recent_step=np.full((twins, channels, RECENT), NEVER),
             unit_run=np.zeros((twins, channels), np.int64),
         )
 
@@ -154,7 +154,7 @@ def close_grid(
     quality[np.isnan(values)] |= np.uint8(Quality.MISSING)
 
     any_came = came.any(axis=2)
-    data_step = np.maximum(np.maximum.accumulate(np.where(any_came, steps, _NEVER), axis=1), carry.data_step[:, None])
+    data_step = np.maximum(np.maximum.accumulate(np.where(any_came, steps, NEVER), axis=1), carry.data_step[:, None])
     emitted = within & (steps - data_step <= gap_steps)
 
     seen_value = np.where(

@@ -45,3 +45,11 @@ def test_a_backlog_that_comes_twin_by_twin_makes_nobody_silent() -> None:
         offset += 1
         arena.fold(builder.build())
         assert list(silence.fallen_silent()) == []
+
+
+def test_a_twin_none_of_whose_steps_has_closed_has_no_state_to_be_silent_with() -> None:
+    arena = Arena(TYPE)
+    silence = Silence(arena)
+    offset = fold(arena, [("once", 0)], 0)
+    fold(arena, [(asset, second) for second in range(60) for asset in ("a", "b")], offset)
+    assert [state.to_bytes() for state in silence.fallen_silent()] == []

@@ -98,7 +98,7 @@ def _from_1(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     kept |= from_rings(next_step, window, rings)
     first = next_step - len(kept["window.values"])
     recent = recent_of(kept["window.values"], kept["window.quality"], first)
-    kept |= {"carry.recent_value": recent.value, "carry.recent_step": recent.step, "carry.unit_run": recent.unit_run}
+    kept |= {"carry.recent_value": recent.value, "carry.recent_step": recent.step}
     return header, kept
 
 

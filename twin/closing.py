@@ -32,7 +32,6 @@ class Carry:
     data_step: NDArray[np.int64]  # (A,) last step in which anything came
     recent_value: NDArray[np.float32]  # (A, C, RECENT) see `twin.plausible`
     recent_step: NDArray[np.int64]  # (A, C, RECENT)
-    unit_run: NDArray[np.int64]  # (A, C)
 
     @classmethod
     def empty(cls, twins: int, channels: int) -> Carry:
@@ -44,7 +43,6 @@ class Carry:
             data_step=np.full(twins, NEVER),
             recent_value=np.full((twins, channels, RECENT), np.nan, np.float32),
             recent_step=np.full((twins, channels, RECENT), NEVER),
-            unit_run=np.zeros((twins, channels), np.int64),
         )
 
     def take(self, rows: NDArray[np.int64] | slice) -> Carry:
@@ -115,7 +113,7 @@ def close_grid(
     """
     came = ~np.isnan(cells) & within[:, :, None]
     outside = came & ((cells < rules.minimum) | (cells > rules.maximum))
-    recent = Recent(carry.recent_value, carry.recent_step, carry.unit_run)
+    recent = Recent(carry.recent_value, carry.recent_step)
     judged = judge(cells, came, outside, steps, recent, rules.plausible)
     fit = came & ~outside & ~judged.spike & ~judged.wrong_unit
     position = np.broadcast_to(np.arange(steps.shape[1])[None, :, None], cells.shape)
@@ -168,7 +166,6 @@ def close_grid(
         data_step=data_step[:, -1],
         recent_value=judged.recent.value,
         recent_step=judged.recent.step,
-        unit_run=judged.recent.unit_run,
     )
     bridges = find_bridges(cells, fit & rules.linear, steps, held, held_step, carry.good_value, carry.good_step, rules.gap_limit)
     return ClosedGrid(values.astype(np.float32), quality, emitted, carry_out, bridges)

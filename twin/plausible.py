@@ -8,10 +8,10 @@ Each value is held against the median of the RECENT (5) plausible values before 
 - Spike: farther from the median than `spike_limit` times the steps since the median's step. A process that changes by
   `spike_limit` a step at most is never marked; two bad values in five spoil no median; and since spikes count among the
   recent values, a process that has really jumped is marked for three steps at most.
-- Wrong unit: far from the median as it is, close to it when converted from a unit that is taken for the channel's
-  (`twin.unit_mistakes`). The converted value then stands among the recent ones, so the mark follows a process that goes on
-  in the wrong unit. Out of range it lasts as long as it matches. Within the range (or without one) it may be the process
-  after all: after PATIENCE such values in a row the level is taken as the channel's own.
+- Wrong unit: out of the type's range and far from the median as it is, close to it when converted from a unit that is taken
+  for the channel's (`twin.unit_mistakes`). The converted value then stands among the recent ones, so the mark follows a process
+  that goes on in the wrong unit. A value within the range may always be the process: a flow that falls to a quarter is not
+  gallons, and marked values are not scored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from twin.unit_mistakes import conversions_back
 
 RECENT = 5
 _NEVER = np.iinfo(np.int64).min // 2
-PATIENCE = 256
 _CLOSE = 0.03  # of the median: how far a converted value may be from it
 _FAR = 10.0  # times as far as close: a value that is nearer may be its own channel's
 _TELLING = 2.0  # times as far as close, both in the other unit
@@ -68,7 +67,6 @@ class Recent:
 
     value: Floats  # (..., RECENT) NaN where there were fewer
     step: Ints  # (..., RECENT)
-    unit_run: Ints  # (...) values within the range in a row that were in another unit
 
 
 def recent_of(values: Floats, quality: NDArray[np.uint8], first_step: int) -> Recent:
@@ -77,7 +75,6 @@ def recent_of(values: Floats, quality: NDArray[np.uint8], first_step: int) -> Re
     found = Recent(
         np.full((channels, RECENT), np.nan, np.float32),
         np.full((channels, RECENT), _NEVER),
-        np.zeros(channels, np.int64),
     )
     unfit = np.uint8(Quality.OUT_OF_RANGE | Quality.GAP | Quality.MISSING)
     for channel in range(channels):
@@ -119,21 +116,19 @@ def judge(cells: Floats, came: Marks, outside: Marks, steps: Ints, recent: Recen
     before = Recent(
         recent.value[:, limits.channels].reshape(-1, RECENT),
         recent.step[:, limits.channels].reshape(-1, RECENT),
-        recent.unit_run[:, limits.channels].reshape(-1),
     )
     channel = np.tile(np.arange(watched), twins)
     found_spike, found_wrong, after = _at_once(values, arrived, beyond, at, before, channel, limits)
     doubtful = np.flatnonzero(found_wrong.any(axis=1))
     if len(doubtful):
-        one = Recent(before.value[doubtful], before.step[doubtful], before.unit_run[doubtful])
+        one = Recent(before.value[doubtful], before.step[doubtful])
         marks = _one_by_one(values[doubtful], arrived[doubtful], beyond[doubtful], at[doubtful], one, channel[doubtful], limits)
         found_spike[doubtful], found_wrong[doubtful] = marks
-        after.value[doubtful], after.step[doubtful], after.unit_run[doubtful] = one.value, one.step, one.unit_run
+        after.value[doubtful], after.step[doubtful] = one.value, one.step
 
-    out = Recent(recent.value.copy(), recent.step.copy(), recent.unit_run.copy())
+    out = Recent(recent.value.copy(), recent.step.copy())
     out.value[:, limits.channels] = after.value.reshape(twins, watched, RECENT)
     out.step[:, limits.channels] = after.step.reshape(twins, watched, RECENT)
-    out.unit_run[:, limits.channels] = after.unit_run.reshape(twins, watched)
     spike[:, :, limits.channels] = found_spike.reshape(twins, watched, count).transpose(0, 2, 1)
     wrong[:, :, limits.channels] = found_wrong.reshape(twins, watched, count).transpose(0, 2, 1)
     return Judged(spike, wrong, out)
@@ -161,7 +156,6 @@ def _at_once(
     after = Recent(
         np.take_along_axis(held, last, axis=1),
         np.take_along_axis(held_step, last, axis=1),
-        np.where(came.any(axis=1), 0, before.unit_run),
     )
     return spike, wrong, after
 
@@ -176,15 +170,11 @@ def _one_by_one(
         found_spike, matched, back = _marks(
             value, arrived, beyond, steps[:, place], recent.value, recent.step[:, RECENT // 2], channel, limits
         )
-        settled = matched & ~beyond & (recent.unit_run >= PATIENCE)
-        matched &= ~settled
-        recent.value[settled] = np.nan
-        recent.unit_run = np.where(arrived, np.where(matched, recent.unit_run + (matched & ~beyond), 0), recent.unit_run)
         kept = matched | (arrived & ~beyond)
         recent.value[kept, :-1], recent.step[kept, :-1] = recent.value[kept, 1:], recent.step[kept, 1:]
         recent.value[kept, -1] = np.where(matched, back, value)[kept]
         recent.step[kept, -1] = steps[kept, place]
-        spike[:, place], wrong[:, place] = found_spike & ~matched & ~settled, matched
+        spike[:, place], wrong[:, place] = found_spike & ~matched, matched
     return spike, wrong
 
 
@@ -208,7 +198,7 @@ def _marks(
     with np.errstate(invalid="ignore"):
         spike = known & ~outside & (away > allowed + _ROUNDING * np.maximum(np.abs(value), np.abs(median)))
         near = np.maximum(2 * (ordered[..., -1] - ordered[..., 0]), _CLOSE * np.abs(median))
-        far = known & (away > _FAR * near)
+        far = known & outside & (away > _FAR * near)
     wrong = np.zeros(values.shape, np.bool_)
     back = np.zeros(values.shape, np.float32)
     if limits.scale.shape[1] and far.any():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from twin.plausible import PATIENCE
 from twin.quality import Quality
 from twin.types import Channel, TwinType
 from twin.unit_mistakes import conversions_back
@@ -34,7 +33,6 @@ class NaiveChannel:
     seen: float | None = None
     run: int = 0
     recent: list[tuple[int, float]] = field(default_factory=list)
-    unit_run: int = 0
     known: dict[int, tuple[float, Quality]] = field(default_factory=dict)  # closed steps as they are known now
 
     def close(self, step: int, value: float | None) -> tuple[float, Quality]:
@@ -57,15 +55,11 @@ class NaiveChannel:
         outside = (low is not None and value < low) or (high is not None and value > high)
         if outside:
             bits |= Quality.OUT_OF_RANGE
-        converted = self.in_another_unit(value)
-        if converted is not None and not outside and self.unit_run >= PATIENCE:
-            converted, self.recent = None, []
+        converted = self.in_another_unit(value) if outside else None
         if converted is not None:
             bits |= Quality.WRONG_UNIT
-            self.unit_run += not outside
             self.remember(step, converted)
             return bits
-        self.unit_run = 0
         if outside:
             return bits
         if self.is_spike(step, value):

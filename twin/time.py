@@ -57,7 +57,8 @@ def parse_times(values: Sequence[Any]) -> NDArray[np.int64]:
     if array is not None and array.dtype == np.int64:
         for bound, scale in _BOUNDS:
             if int(array.max()) < bound and (int(array.min()) >= 0):
-                if scale == 1 or int(array.min()) * scale >= bound * scale // 1000:
+                same_unit = scale == 1 or int(array.min()) >= bound // 1000
+                if same_unit and int(array.max()) * scale <= LATEST_NS:
                     return np.asarray(array * scale)
                 break
     return np.array([parse_time(value) for value in values], np.int64)

@@ -29,11 +29,10 @@ def model() -> ServedModel:
 
 @asynccontextmanager
 async def processor(plant: Plant, *, batch: int = 97, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A processor process; terminated, and waited for, at the end."""
+    """A processor process; terminated, and waited for, at the end. What it logs is shown when the test fails."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.streams.processor_process", plant.bootstrap, plant.topics.prefix, f"{plant.topics.prefix}g",
         env={**os.environ, "OMP_NUM_THREADS": "1", "BATCH": str(batch), **environment},
-        stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         yield process

@@ -6,12 +6,15 @@ Out:  calls of one step of alerting with records in order.
 Why: Faust 0.15 fetches again before it has sought back to the committed offsets, clears its queues after that, and does not
 seek at all where nothing is committed yet. Records that are between fetch and agent just then are delivered no more, and the
 next commit passes over them. So offsets are checked for gaps here, and what is missing is read from the topic first.
+An acknowledgement that comes while the partitions are given out anew is lost in the same way, and Faust then commits nothing of
+that partition any more: what was done long ago and is not committed is acknowledged again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -23,6 +26,7 @@ from streams import clients
 log = logging.getLogger(__name__)
 
 _BROKER_WAIT_S = 60.0
+COMMIT_AUDITS = 10  # audits between two looks at what is committed
 
 Step = Callable[[Sequence[ConsumerRecord[bytes, bytes]]], Awaitable[None]]
 
@@ -81,8 +85,8 @@ class PartitionLog:
 class Intake:
     """Feeds one step from one topic. Records that were done in this generation of the group are passed over.
 
-    `acknowledge` is called for each record that was read here, once the step is done with it: Faust commits nothing after
-    a record that it fetched and nobody acknowledged.
+    `acknowledge` is called for each record that was read here, once the step is done with it, and again for those that stay
+    uncommitted: Faust commits nothing after a record that it fetched and nobody acknowledged.
     """
 
     def __init__(
@@ -96,6 +100,8 @@ class Intake:
         self._generation = -1
         self._next: dict[TopicPartition, int] = {}
         self._next_at_last_audit: dict[TopicPartition, int] = {}
+        self._audits: Counter[TopicPartition] = Counter()
+        self._at_last_look: dict[TopicPartition, tuple[int, int]] = {}  # what was committed, what was done
 
     async def take(self, records: Sequence[ConsumerRecord[bytes, bytes]], *, generation: int) -> None:
         """What Faust delivered; what is missing before it comes first. Returns when the step is done with all."""
@@ -127,6 +133,24 @@ class Intake:
                 if expected < ends[partition] and self._next_at_last_audit.get(partition) == expected:
                     await self._catch_up(partition, ends[partition])
                 self._next_at_last_audit[partition] = self._next[partition]
+                self._audits[partition] += 1
+                if self._audits[partition] % COMMIT_AUDITS == 0:
+                    await self._see_to_commits(partition)
+
+    async def _see_to_commits(self, partition: TopicPartition) -> None:
+        """Acknowledge again what was done by the last look and is not committed yet, while commits stand still."""
+        committed = await self._log.committed(partition)
+        before, done = self._at_last_look.get(partition, (-1, -1))
+        self._at_last_look[partition] = committed, self._next[partition]
+        if committed != before or committed >= done:
+            return
+        async for records in self._log.between(partition, committed, done):
+            for record in records:
+                self._acknowledge(record)
+        log.warning(
+            "acknowledged-again",
+            extra={"topic": self.topic, "partition": partition.partition, "from": committed, "to": done},
+        )
 
     def _enter(self, generation: int) -> None:
         """Another generation begins where the group has committed."""
@@ -134,6 +158,7 @@ class Intake:
             self._generation = generation
             self._next.clear()
             self._next_at_last_audit.clear()
+            self._at_last_look.clear()
 
     async def _expected(self, partition: TopicPartition) -> int:
         if partition not in self._next:

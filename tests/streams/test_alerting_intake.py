@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
 from streams import clients
-from streams.alert_intake import Intake, PartitionLog
+from streams.alert_intake import COMMIT_AUDITS, Intake, PartitionLog
 
 pytestmark = pytest.mark.kafka
 
@@ -94,6 +94,30 @@ async def test_what_is_never_delivered_is_done_by_the_second_audit(bench: Bench)
     await bench.intake.audit([0], generation=1)
     await bench.intake.take(bench.delivered(3, 4), generation=1)
     assert bench.done == [0, 1, 2, 3, 4]
+
+
+async def test_what_was_done_and_stays_uncommitted_is_acknowledged_again(bench: Bench) -> None:
+    await bench.produce(5)
+    await bench.intake.take(bench.delivered(0, 1, 2), generation=1)
+    for _ in range(COMMIT_AUDITS):
+        await bench.intake.audit([0], generation=1)
+    assert bench.acknowledged == [3, 4], "a commit may still be on its way; these two were read here"
+    for _ in range(COMMIT_AUDITS):
+        await bench.intake.audit([0], generation=1)
+    assert bench.acknowledged == [3, 4, 0, 1, 2, 3, 4]
+    assert bench.done == [0, 1, 2, 3, 4], "acknowledged again, not done again"
+
+    group: AIOKafkaConsumer = clients.consumer(
+        bench.bootstrap, group=f"{bench.topic.removesuffix('inbox')}group", client_id="test"
+    )
+    await group.start()
+    partition = TopicPartition(bench.topic, 0)
+    group.assign([partition])
+    await group.commit({partition: OffsetAndMetadata(5, "")})
+    await group.stop()
+    for _ in range(2 * COMMIT_AUDITS):
+        await bench.intake.audit([0], generation=1)
+    assert len(bench.acknowledged) == 7, "all is committed"
 
 
 async def test_offsets_that_hold_no_record_are_passed_over(bench: Bench, kafka: str) -> None:

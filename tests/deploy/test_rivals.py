@@ -62,7 +62,7 @@ def readings() -> list[dict[str, Any]]:
 
 
 def arena_windows(type: TwinType, given: list[dict[str, Any]]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    arena, batch = Arena(type, window=WINDOW), ReadingBatchBuilder()
+    arena, batch = Arena(type, window=WINDOW), ReadingBatchBuilder(len(type.channels))
     row = arena.row("p1", 0)
     for offset, reading in enumerate(given):
         time_ns = reading["time"] * NS_PER_S

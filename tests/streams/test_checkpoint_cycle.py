@@ -16,7 +16,7 @@ def fleet(count: int) -> tuple[Arena, list[Due]]:
 
 
 def feed(arena: Arena, row: int, offset: int) -> None:
-    builder = ReadingBatchBuilder()
+    builder = ReadingBatchBuilder(len(arena.type.channels))
     builder.add(row, [0], offset * NS_PER_S, [1.0], offset, 0)
     arena.fold(builder.build())
 

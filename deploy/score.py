@@ -28,6 +28,7 @@ from models.port import Served
 from models.training import TrainingImpossible, train
 from streams.definitions import Definitions
 from streams.folding import Folder
+from streams.log_record import PlainRecord
 from streams.scoring import Scored, Switches, TypeScorer
 from streams.step_blocks import StepBlockBuilder
 from twin.arena import ClosedSteps
@@ -37,19 +38,6 @@ from twin.types import TwinType
 
 UNTOLD_SHARE = 0.15  # rows taken as normal where --train does not say: what benchmarks call the probationary period
 ROWS_AT_ONCE = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """A record as if it had come from `telemetry`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,7 +109,7 @@ def _closed(
         stop = min(start + ROWS_AT_ONCE, end)
         batch = []
         for record in records(readings, start, stop):
-            batch.append(FileRecord("file", 0, offset, int(readings.time_ns[stop - 1] // 1_000_000), None, orjson.dumps(record)))
+            batch.append(PlainRecord("file", 0, offset, int(readings.time_ns[stop - 1] // 1_000_000), None, orjson.dumps(record)))
             offset += 1
         for closed in folder.fold(batch).closed:
             yield closed, _names(folder, closed)

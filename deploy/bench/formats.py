@@ -14,10 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from deploy.bench.figures import Figure
-from deploy.score import FileRecord
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folding import Folder
+from streams.log_record import PlainRecord
 
 ASSETS = [f"pump-{number}" for number in range(200)]
 CHANNELS = [f"channel{number}" for number in range(8)]
@@ -40,24 +40,24 @@ def measure_formats() -> list[Figure]:
     return figures
 
 
-def _rate(work: Callable[[list[FileRecord]], float], records: list[FileRecord], values: int) -> float:
+def _rate(work: Callable[[list[PlainRecord]], float], records: list[PlainRecord], values: int) -> float:
     return values / min(work(records) for _ in range(ROUNDS))
 
 
-def _decode(records: list[FileRecord]) -> float:
+def _decode(records: list[PlainRecord]) -> float:
     began = time.process_time()
     for record in records:
         decode(record.value, record.headers, record.key)
     return time.process_time() - began
 
 
-def _fold(records: list[FileRecord]) -> float:
+def _fold(records: list[PlainRecord]) -> float:
     folder = Folder(_definitions())
     for asset in ASSETS:  # twins that are known already: meeting one costs as much as many readings of it
         folder.place(asset, folder.definitions.types[_TYPE], 0)
     began = time.process_time()
     size = 0
-    batch: list[FileRecord] = []
+    batch: list[PlainRecord] = []
     for record in records:  # micro-batches as the processor cuts them
         batch.append(record)
         size += len(record.value or b"")
@@ -78,17 +78,17 @@ def _definitions() -> Definitions:
     return definitions
 
 
-def _json(times: NDArray[np.int64], values: NDArray[np.float32]) -> list[FileRecord]:
-    records: list[FileRecord] = []
+def _json(times: NDArray[np.int64], values: NDArray[np.float32]) -> list[PlainRecord]:
+    records: list[PlainRecord] = []
     for step, time_ns in enumerate(times.tolist()):
         for asset, row in zip(ASSETS, values[step].astype(float).round(3).tolist(), strict=True):
             value = orjson.dumps({"asset": asset, "time": time_ns, **dict(zip(CHANNELS, row, strict=True))})
-            records.append(FileRecord("telemetry", 0, len(records), time_ns // 10**6, asset.encode(), value))
+            records.append(PlainRecord("telemetry", 0, len(records), time_ns // 10**6, asset.encode(), value))
     return records
 
 
-def _arrow(times: NDArray[np.int64], values: NDArray[np.float32]) -> list[FileRecord]:
-    records: list[FileRecord] = []
+def _arrow(times: NDArray[np.int64], values: NDArray[np.float32]) -> list[PlainRecord]:
+    records: list[PlainRecord] = []
     for begin in range(0, len(times), READINGS_A_STEP):
         part = slice(begin, begin + READINGS_A_STEP)
         columns = {
@@ -100,5 +100,5 @@ def _arrow(times: NDArray[np.int64], values: NDArray[np.float32]) -> list[FileRe
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        records.append(FileRecord("telemetry", 0, len(records), int(times[begin]) // 10**6, None, bytes(sink.getvalue())))
+        records.append(PlainRecord("telemetry", 0, len(records), int(times[begin]) // 10**6, None, bytes(sink.getvalue())))
     return records

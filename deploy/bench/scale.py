@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import orjson
@@ -24,6 +23,7 @@ from streams import outputs
 from streams.checkpoint import export_twin, read_twin, restore_twin
 from streams.definitions import Definitions
 from streams.folding import Folder
+from streams.log_record import PlainRecord
 from streams.scoring import TypeScorer
 from streams.silence import Silence
 from twin.arena import Arena
@@ -45,19 +45,6 @@ INTERFACE = {
         for name in CHANNELS
     ],
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleRecord:
-    """What folding needs of a Kafka record."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def measure_scale() -> list[Figure]:
@@ -102,16 +89,16 @@ class Fleet:
         self._step += 1
         return len(self.assets), spent
 
-    def _records(self, first: int) -> list[ScaleRecord]:
+    def _records(self, first: int) -> list[PlainRecord]:
         made = []
         values = self._random.uniform(100, 120, (BATCH, len(CHANNELS))).tolist()
         for asset, row in zip(self.assets[first : first + BATCH], values, strict=False):
             reading = {"asset": asset, "time": START_S + self._step * PERIOD_S, **dict(zip(CHANNELS, row, strict=True))}
-            made.append(ScaleRecord("telemetry", 0, self._offset, 0, asset.encode(), orjson.dumps(reading)))
+            made.append(PlainRecord("telemetry", 0, self._offset, 0, asset.encode(), orjson.dumps(reading)))
             self._offset += 1
         return made
 
-    def _work(self, records: list[ScaleRecord]) -> None:
+    def _work(self, records: list[PlainRecord]) -> None:
         for closed in self._folder.fold(records).closed:
             scored = self.scorer.score(closed)
             names = self.arena.asset_of

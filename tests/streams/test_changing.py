@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.score import FileRecord
 from streams.changing import ENOUGH_NUMBERS, Changing
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.homes import Homes
+from streams.log_record import PlainRecord
 from streams.micro_batch import Reached
 from streams.owned import Owned
 from streams.terms import Term, Terms
@@ -25,8 +25,8 @@ START = 1_700_000_000
 Cells = dict[tuple[str, int], dict[str, float]]
 
 
-def record(offset: int, value: dict[str, Any]) -> FileRecord:
-    return FileRecord("telemetry", 0, offset, START * 1000, None, orjson.dumps(value))
+def record(offset: int, value: dict[str, Any]) -> PlainRecord:
+    return PlainRecord("telemetry", 0, offset, START * 1000, None, orjson.dumps(value))
 
 
 def interface(version: int, *channels: dict[str, Any], of: str = "plant:Pump", period: str = "PT1S") -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Owner:
         self.refused: list[tuple[int, str]] = []
         self.next = 0
 
-    def fold(self, records: list[FileRecord], *, decide: bool) -> None:
+    def fold(self, records: list[PlainRecord], *, decide: bool) -> None:
         folded = self.folder.fold(records)
         self.log.records += folded.definitions
         for steps in folded.closed:
@@ -95,7 +95,7 @@ class Owner:
             assert not self.folder.definitions.redeclared or decide is False
 
 
-def readings(count: int, *, start: int = 0, **channels: float) -> list[FileRecord]:
+def readings(count: int, *, start: int = 0, **channels: float) -> list[PlainRecord]:
     return [
         record(start + i, {"asset": "p1", "time": START + start + i, **{name: value + i for name, value in channels.items()}})
         for i in range(count)
@@ -110,7 +110,7 @@ def claimed(log: Log, *assets: str) -> Log:
     return log
 
 
-def again(log: Log, records: list[FileRecord], cuts: list[int]) -> Owner:
+def again(log: Log, records: list[PlainRecord], cuts: list[int]) -> Owner:
     """Fold all again from a compacted log, in batches of other sizes, deciding nothing."""
     owner = Owner(log, log.compacted())
     bounds = sorted({0, len(records), *(cut % (len(records) + 1) for cut in cuts)})

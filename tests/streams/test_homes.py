@@ -8,19 +8,19 @@ from collections import Counter
 import orjson
 import pytest
 
-from deploy.score import FileRecord
 from streams import clients
 from streams.definitions import Definitions
 from streams.folded import Folded
 from streams.folding import Folder
 from streams.history import HistoryBlock
 from streams.homes import Homes
+from streams.log_record import PlainRecord
 from streams.processor import ProcessorStats, run_processor
 from tests.streams.formats.wire import declared, record, rows, table
 from tests.streams.plant import START, Plant
 
 
-def reading(offset: int, partition: int, asset: str = "p1", second: int | None = None) -> FileRecord:
+def reading(offset: int, partition: int, asset: str = "p1", second: int | None = None) -> PlainRecord:
     at = START + (offset if second is None else second)
     return record(offset, orjson.dumps({"asset": asset, "time": at, "flow": 1.0, "heat": 2.0}), partition=partition)
 

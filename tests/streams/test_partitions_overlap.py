@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -13,6 +12,7 @@ from models import version as version_file
 from models.served import ServedModel
 from streams.definitions import Definitions
 from streams.homes import Homes
+from streams.log_record import PlainRecord
 from streams.micro_batch import Outputs
 from streams.models_topic import ModelsView
 from streams.partitions import Announcement, Partitions
@@ -26,24 +26,13 @@ STEPS, BATCH = 120, 50
 LATE = "p5"  # its twin comes when the others have been there for a while
 
 
-@dataclass(frozen=True)
-class Record:
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
 @pytest.fixture(scope="module")
 def versions() -> list[ServedModel]:
     first = trained()
     return [first, trained(number=2, base=first, seed=2)]
 
 
-def batches() -> list[list[Record]]:
+def batches() -> list[list[PlainRecord]]:
     """The plant's telemetry on two partitions; one asset is declared by nobody."""
     offsets = [0, 0]
     records = []
@@ -59,7 +48,7 @@ def batches() -> list[list[Record]]:
                 **({"other": flow} if asset == "stranger" else {"flow": flow, "heat": heat}),
             }
             partition = number % 2
-            records.append(Record("t", partition, offsets[partition], 0, asset.encode(), orjson.dumps(value)))
+            records.append(PlainRecord("t", partition, offsets[partition], 0, asset.encode(), orjson.dumps(value)))
             offsets[partition] += 1
     return [records[start : start + BATCH] for start in range(0, len(records), BATCH)]
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from deploy.score import FileRecord
 from streams import placing
 from streams.definitions import Definitions
 from streams.folded import Folded
 from streams.folding import Folder
+from streams.log_record import PlainRecord
 from streams.unknown_assets import UnknownAssets
 from tests.streams.formats.wire import ARROW_HEADERS, rows, table
 from tests.streams.plant import INTERFACE, START, TYPE
 
 
-def reading(offset: int, asset: str, second: int, **channels: object) -> FileRecord:
+def reading(offset: int, asset: str, second: int, **channels: object) -> PlainRecord:
     value = orjson.dumps({"asset": asset, "time": START + second, **channels})
-    return FileRecord("telemetry", 0, offset, (START + second) * 1000, asset.encode(), value)
+    return PlainRecord("telemetry", 0, offset, (START + second) * 1000, asset.encode(), value)
 
 
 def declared() -> Definitions:
@@ -69,9 +69,9 @@ def test_what_can_not_be_used_is_refused_once_a_record_and_the_rest_is_used() ->
     sent = [
         reading(0, "p1", 0, flow=1.0, heat=2.0),
         reading(1, "p1", 1, flow="x", heat=2.0, colour=3),
-        FileRecord("telemetry", 0, 2, 0, b"p1", b"{not json"),
-        FileRecord("telemetry", 0, 3, 0, b"p1", b'{"asset":"p1","flow":1}'),
-        FileRecord("telemetry", 1, 0, 0, b"p1", orjson.dumps({"asset": "p1", "time": START + 2, "flow": 1})),
+        PlainRecord("telemetry", 0, 2, 0, b"p1", b"{not json"),
+        PlainRecord("telemetry", 0, 3, 0, b"p1", b'{"asset":"p1","flow":1}'),
+        PlainRecord("telemetry", 1, 0, 0, b"p1", orjson.dumps({"asset": "p1", "time": START + 2, "flow": 1})),
     ]
     out = folder.fold(sent)
     reasons = [(one.record.partition, one.record.offset, one.reason) for one in out.refused]
@@ -104,7 +104,7 @@ def test_the_type_depends_on_the_first_records_that_tell_it_not_on_how_many_wait
     }
 
 
-def strangers() -> list[FileRecord]:
+def strangers() -> list[PlainRecord]:
     """Two declared twins that go on, and assets of whom little comes: now and then, again and again the same, in a table."""
     sent = [reading(offset, f"p{offset % 2}", offset // 2, flow=1.0, heat=2.0) for offset in range(400)]
     for offset in (3, 12, 40, 90, 91, 92):  # the last time: 90, 91, 92 are of times that came
@@ -115,7 +115,7 @@ def strangers() -> list[FileRecord]:
     for offset in range(200, 400, 25):  # a time every 25 offsets: too slow
         sent[offset] = reading(offset, "slower", offset, torque=1.0)
     columns = rows(["t1", "t2", "p0"], [150] * 3, speed=[1.0, 2.0, None], flow=[None, None, 1.0])
-    sent[301] = FileRecord("telemetry", 0, 301, START * 1000, None, table(columns), ARROW_HEADERS)
+    sent[301] = PlainRecord("telemetry", 0, 301, START * 1000, None, table(columns), ARROW_HEADERS)
     return sent
 
 

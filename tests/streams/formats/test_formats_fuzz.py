@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploy.score import FileRecord
 from streams.folding import Folder
+from streams.log_record import PlainRecord
 from tests.streams.formats.wire import ARROW_HEADERS, Headers, declared, event_headers, record, stream
 from tests.streams.plant import START
 from tests.streams.poison import json_values, payloads, times
@@ -131,7 +131,7 @@ FORMATS = {
 }
 
 
-def fold(records: list[FileRecord], cuts: list[int]) -> tuple[Folder, Any, set[int], dict[Any, Any], Counter[str]]:
+def fold(records: list[PlainRecord], cuts: list[int]) -> tuple[Folder, Any, set[int], dict[Any, Any], Counter[str]]:
     """Fold in batches that end at `cuts`."""
     folder = Folder(declared("p1", "p2"))
     refused: set[int] = set()

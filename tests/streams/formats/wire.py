@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from deploy.score import FileRecord
 from streams.definitions import Definitions
+from streams.log_record import PlainRecord
 from tests.streams.plant import INTERFACE, START, TYPE
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -27,8 +27,8 @@ def declared(*assets: str) -> Definitions:
 
 def record(
     offset: int, value: bytes | None, *, partition: int = 0, headers: Headers = (), key: bytes | None = None
-) -> FileRecord:
-    return FileRecord("telemetry", partition, offset, START * 1000, key, value, headers)
+) -> PlainRecord:
+    return PlainRecord("telemetry", partition, offset, START * 1000, key, value, headers)
 
 
 def table(columns: Mapping[str, Any], *, parts: int = 1, compression: str | None = None) -> bytes:

@@ -16,8 +16,8 @@ from streams.outputs import numbers
 from streams.records import TwinState
 from twin.arena import Arena
 from twin.closing import NEVER
-from twin.log_order import NOTHING
 from twin.quality import word
+from twin.reading import NO_TIME
 
 ROUNDS = 4  # records of every other twin that came since the last one of a silent twin
 
@@ -38,7 +38,7 @@ class Silence:
         arena = self._arena
         if len(self._silent) < arena.capacity:
             self._silent = np.concatenate([self._silent, np.zeros(arena.capacity - len(self._silent), np.bool_)])
-        rows = np.flatnonzero(arena.max_time != NOTHING)
+        rows = np.flatnonzero(arena.max_time != NO_TIME)
         if not len(rows):
             return
         # a twin of which no step has closed has no state to show
@@ -55,7 +55,7 @@ class Silence:
         """
         arena = self._arena
         partition = arena.partition[rows]
-        latest, newest = np.full((2, int(partition.max()) + 1), NOTHING)
+        latest, newest = np.full((2, int(partition.max()) + 1), NO_TIME)
         np.maximum.at(latest, partition, arena.max_time[rows])
         np.maximum.at(newest, partition, arena.next_offset[rows])
         steps = (latest[partition] - arena.max_time[rows]) // arena.type.period_ns

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from twin.bridging import bridge
 from twin.closing import Rules, close_grid
-from twin.log_order import NOTHING, LogOrder, by_event_time, in_log_order
+from twin.log_order import LogOrder, by_event_time, in_log_order
 from twin.quality import Quality
-from twin.reading import Cells, ReadingBatch
+from twin.reading import NO_TIME, Cells, ReadingBatch
 from twin.rows import MISSING, NO_OFFSET, Rows
 from twin.stragglers import Stragglers
 from twin.types import TwinType
@@ -138,7 +138,7 @@ class Arena(Rows):
             row: of this twin only.
         """
         among = self.row_of.values() if row is None else [row]
-        rows = np.array([one for one in among if self.max_time[one] != NOTHING], np.int64)
+        rows = np.array([one for one in among if self.max_time[one] != NO_TIME], np.int64)
         rows.sort()
         if not len(rows):
             return []
@@ -151,8 +151,8 @@ class Arena(Rows):
 
     def open_from(self, time_ns: Ints) -> Ints:
         """First step that is still open when `time_ns` is the twin's latest event time."""
-        known = time_ns != NOTHING
-        return np.where(known, (np.where(known, time_ns, 0) - self.type.lateness_ns) // self.type.period_ns, NOTHING)
+        known = time_ns != NO_TIME
+        return np.where(known, (np.where(known, time_ns, 0) - self.type.lateness_ns) // self.type.period_ns, NO_TIME)
 
     def _recognise(self, stragglers: Stragglers, before: Ints, closed_until: Ints) -> None:
         """Mark values that stand in their closed step already: redeliveries, nothing is lost by dropping them.
@@ -180,7 +180,7 @@ class Arena(Rows):
         # a twin's first fold starts at its oldest step
         oldest = np.full(self._capacity, NO_OFFSET)
         np.minimum.at(oldest, row, step)
-        new = self.next_step[rows] == NOTHING
+        new = self.next_step[rows] == NO_TIME
         self.next_step[rows[new]] = np.minimum(oldest[rows[new]], opened[new])
         target[rows] = np.maximum(opened, self.next_step[rows])
         return target
@@ -217,8 +217,8 @@ class Arena(Rows):
         row, slot = row[first], step[first] % self.slots
         oldest = np.minimum.reduceat(cells.batch.offset[position], first)
         self.slot_offset[row, slot] = np.minimum(self.slot_offset[row, slot], oldest)
-        value, time = cells.newest(position, first)  # (G, C), time NOTHING where a step has no value
-        wins = (time >= self.cell_time[row, slot]) & (time != NOTHING)
+        value, time = cells.newest(position, first)  # (G, C), time NO_TIME where a step has no value
+        wins = (time >= self.cell_time[row, slot]) & (time != NO_TIME)
         if wins.all():
             self.values[row, slot], self.cell_time[row, slot], self.quality[row, slot] = value, time, 0
             return
@@ -283,7 +283,7 @@ class Arena(Rows):
         row, slot = rows[at_row], steps[at_row, at_step] % self.slots
         self.values[row, slot] = np.nan
         self.quality[row, slot] = MISSING
-        self.cell_time[row, slot] = NOTHING
+        self.cell_time[row, slot] = NO_TIME
         self.slot_offset[row, slot] = NO_OFFSET
 
     def _jump_long_gaps(self, rows: Ints, target: Ints, waiting_row: Ints, waiting_step: Ints) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from twin.reading import NO_TIME, ReadingBatch
 
 Ints = NDArray[np.int64]
-NOTHING = NO_TIME  # no event time yet
 
 
 def in_log_order(batch: ReadingBatch, position: Ints, rows: int) -> Ints:
@@ -47,7 +46,7 @@ class LogOrder:
 
     Args:
         row, offset, time: (M,) readings of one batch, sorted by (row, offset).
-        max_time: (A,) latest event time of each twin before this batch, NOTHING for a new one.
+        max_time: (A,) latest event time of each twin before this batch, NO_TIME for a new one.
         open_from: first open step for a latest event time.
     """
 
@@ -70,7 +69,7 @@ class LogOrder:
         row_end = np.append(self._row_start[1:], len(first)) - 1
         self.latest = after[row_end]
         self._opened = open_from(after)
-        self.open_before = np.maximum(open_from(exclusive), NOTHING)[record]
+        self.open_before = np.maximum(open_from(exclusive), NO_TIME)[record]
         self._row_end = row_end
         self._slot_of_row = np.full(len(max_time), -1)
         self._slot_of_row[self.rows] = np.arange(len(self.rows))

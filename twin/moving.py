@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twin.arena import Arena
 from twin.closing import CARRIED
 from twin.errors import UnitUnusable
-from twin.log_order import NOTHING
+from twin.reading import NO_TIME
 from twin.types import TwinType
 from twin.units import Conversion, conversion
 
@@ -33,7 +33,7 @@ def move_row(before: Arena, row: int, after: Arena, new_row: int) -> None:
     offset = np.array([pair[2].offset for pair in shared])
     for name in ("max_time", "next_offset", "next_step"):
         getattr(after, name)[new_row] = getattr(before, name)[row]
-    if before.next_step[row] == NOTHING or not len(shared):
+    if before.next_step[row] == NO_TIME or not len(shared):
         return
     first = int(before.next_step[row]) - before.window
     steps = np.arange(max(first, int(before.next_step[row]) - after.window), int(before.next_step[row]) + before.open_span)

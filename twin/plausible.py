@@ -174,7 +174,7 @@ def _one_by_one(
         recent.value[kept, :-1], recent.step[kept, :-1] = recent.value[kept, 1:], recent.step[kept, 1:]
         recent.value[kept, -1] = np.where(matched, back, value)[kept]
         recent.step[kept, -1] = steps[kept, place]
-        spike[:, place], wrong[:, place] = found_spike & ~matched, matched
+        spike[:, place], wrong[:, place] = found_spike, matched
     return spike, wrong
 
 
@@ -211,4 +211,4 @@ def _marks(
         telling = away[far] > _TELLING * near[far] / np.abs(limits.scale[which, best])
         wrong[far] = telling & (distance[picked, best] <= near[far])
         back[far] = converted[picked, best]
-    return spike & ~wrong, wrong, back
+    return spike, wrong, back

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from twin.closing import CARRIED, Carry
 from twin.errors import CheckpointRefused
-from twin.log_order import NOTHING
+from twin.reading import NO_TIME
 from twin.rows import MISSING, Rows
 
 SCALARS = ("next_step", "max_time", "next_offset")
@@ -46,7 +46,7 @@ def restore_row(arena: Rows, window: int, row: int, arrays: Mapping[str, NDArray
     """
     channels = len(arena.type.channels)
     next_step = int(_of_shape(arrays, "next_step", (1,))[0])
-    steps, ahead = (0 if next_step == NOTHING else window), _of_shape(arrays, "open.ahead", (None,))
+    steps, ahead = (0 if next_step == NO_TIME else window), _of_shape(arrays, "open.ahead", (None,))
     shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(SCALARS, (1,))
     shapes |= {f"carry.{name}": getattr(arena.carry, name).shape[1:] for name in CARRIED}
     shapes |= {"window.values": (steps, channels), "window.quality": (steps, channels), "window.offset": (steps,)}
@@ -65,18 +65,18 @@ def restore_row(arena: Rows, window: int, row: int, arrays: Mapping[str, NDArray
     arena.values[row, slot] = found["open.values"]
     arena.cell_time[row, slot] = found["open.time"]
     arena.slot_offset[row, slot] = found["open.offset"]
-    arena.quality[row, slot] = np.where(found["open.time"] == NOTHING, MISSING, 0)
+    arena.quality[row, slot] = np.where(found["open.time"] == NO_TIME, MISSING, 0)
 
 
 def from_rings(next_step: int, window: int, rings: Mapping[str, NDArray[Any]]) -> Arrays:
     """The window and the open steps out of the whole rings of one row, R slots."""
     slots = len(rings["values"])
-    if next_step == NOTHING:
+    if next_step == NO_TIME:
         closed, slot, ahead = (np.empty(0, np.int64) for _ in range(3))
     else:
         closed = np.arange(next_step - window, next_step) % slots
         ahead = np.arange(slots - window)
-        ahead = ahead[(rings["cell_time"][(next_step + ahead) % slots] != NOTHING).any(axis=1)]
+        ahead = ahead[(rings["cell_time"][(next_step + ahead) % slots] != NO_TIME).any(axis=1)]
         slot = (next_step + ahead) % slots
     return {
         "window.values": rings["values"][closed],

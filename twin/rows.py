@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.closing import CARRIED, Carry
-from twin.log_order import NOTHING
 from twin.quality import Quality
+from twin.reading import NO_TIME
 from twin.types import TwinType
 
 NO_OFFSET = np.iinfo(np.int64).max
@@ -125,7 +125,7 @@ class Rows:
         self.values, self.quality = room(self.values), room(self.quality)
         self.cell_time, self.slot_offset = room(self.cell_time), room(self.slot_offset)
         self.carry = Carry(*(room(getattr(self.carry, name)) for name in CARRIED))
-        self.next_step, self.max_time = filled(self.next_step, NOTHING), filled(self.max_time, NOTHING)
+        self.next_step, self.max_time = filled(self.next_step, NO_TIME), filled(self.max_time, NO_TIME)
         self.next_offset, self.partition = filled(self.next_offset, 0), filled(self.partition, -1)
         self._capacity = capacity
 
@@ -133,9 +133,9 @@ class Rows:
         """As if the twin had just come."""
         self.values[row] = np.nan
         self.quality[row] = MISSING
-        self.cell_time[row] = NOTHING
+        self.cell_time[row] = NO_TIME
         self.slot_offset[row] = NO_OFFSET
-        self.next_step[row] = NOTHING
-        self.max_time[row] = NOTHING
+        self.next_step[row] = NO_TIME
+        self.max_time[row] = NO_TIME
         self.next_offset[row] = 0
         self.carry.put(slice(row, row + 1), Carry.empty(1, len(self.type.channels)))

@@ -33,6 +33,7 @@ def condition_signal(signal: Signal) -> ConditionSignal:
         on_delay_ns=signal.on_delay_ns,
         off_delay_ns=signal.off_delay_ns,
         evidence=signal.evidence.model_dump(mode="json"),
+        why=signal.why,
     )
 
 

@@ -61,14 +61,13 @@ def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
     """All state of one twin."""
     arrays = export_row(arena, arena.window, row)
     arrays |= {f"risk.{name}": np.atleast_1d(array) for name, array in scorer.risk.export(row).items()}
-    arrays["conditions.onset"] = scorer.conditions.onset[row]
-    arrays["conditions.last_on"] = scorer.conditions.last_on[row]
+    conditions, arrays["conditions.onset"], arrays["conditions.last_on"] = scorer.conditions.export(row)
     header = {
         "asset": arena.asset_of[row] or "",
         "type": arena.type.id,
         "contract": arena.type.contract,
         "window": arena.window,
-        "conditions": scorer.conditions.names,
+        "conditions": conditions,
     }
     return checkpoint_bytes.pack(header, arrays)
 
@@ -105,9 +104,4 @@ def restore_twin(saved: Saved, arena: Arena, scorer: TypeScorer, row: int) -> No
     except (CheckpointRefused, ValueError, KeyError) as error:
         arena.clear(row)
         raise CheckpointRefused(f"checkpoint of {saved.asset!r}: {error}; {checkpoint_bytes.WAY_OUT}") from error
-    # by name: limits that were declared since have conditions of their own
-    place = {name: index for index, name in enumerate(saved.conditions)}
-    for index, name in enumerate(scorer.conditions.names):
-        if name in place:
-            scorer.conditions.onset[row, index] = onset[place[name]]
-            scorer.conditions.last_on[row, index] = last_on[place[name]]
+    scorer.conditions.restore(row, saved.conditions, onset, last_on)

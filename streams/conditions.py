@@ -3,10 +3,14 @@
 In:   per closed step which conditions hold (from risk, limits, quality).
 Out:  raise / keep / clear, with the onset; clear goes on until the off-delay has passed in event time.
 Pure: the state is a few arrays a type, exported into checkpoints.
+
+A twin may bring a condition that is on and that its type does not have: the type it was of before had that limit. Such a
+condition is withdrawn: it never holds again, so it clears as any other does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +22,8 @@ from twin.types import TwinType
 
 Ints = NDArray[np.int64]
 OFF = -1
+NO_CHANNEL = -1
+GONE = -2  # of a withdrawn condition whose channel the type does not have either
 SignalKind = Literal["raise", "keep", "clear"]
 ANOMALY = "anomaly"
 
@@ -37,8 +43,9 @@ class Conditions:
 
     def __init__(self, type: TwinType, capacity: int) -> None:
         self._off_delay_ns = type.off_delay_ns
+        self._channel_names = type.channel_names
         self.names: list[str] = [ANOMALY]
-        self.channel: list[int] = [OFF]  # the channel a condition speaks of
+        self.channel: list[int] = [NO_CHANNEL]  # the channel a condition speaks of
         self.limit: list[float] = [float("nan")]
         self._low: list[tuple[int, int, float]] = []
         self._high: list[tuple[int, int, float]] = []
@@ -53,6 +60,7 @@ class Conditions:
             if channel.stuck_after is not None:
                 self._stuck.append((len(self.names), index))
                 self._name(f"stuck:{channel.name}", index, float("nan"))
+        self.declared = len(self.names)  # those behind are withdrawn
         self.onset = np.full((capacity, len(self.names)), OFF, np.int64)
         self.last_on = np.full((capacity, len(self.names)), OFF, np.int64)
 
@@ -71,11 +79,29 @@ class Conditions:
         self.last_on[row] = OFF
 
     def take(self, row: int, other: Conditions, other_row: int) -> None:
-        """A twin comes from another type: what is on there and is known here by the same name is on here."""
-        for index, name in enumerate(self.names):
-            if name in other.names:
-                self.onset[row, index] = other.onset[other_row, other.names.index(name)]
-                self.last_on[row, index] = other.last_on[other_row, other.names.index(name)]
+        """A twin comes from another type: what is on there is on here; see `restore`."""
+        self.restore(row, *other.export(other_row))
+
+    def export(self, row: int) -> tuple[list[str], Ints, Ints]:
+        """Names, onsets and last times of what a twin can have on: all that is declared, and what is withdrawn but not over."""
+        kept = [index for index in range(len(self.names)) if index < self.declared or self.onset[row, index] != OFF]
+        return [self.names[index] for index in kept], self.onset[row, kept], self.last_on[row, kept]
+
+    def restore(self, row: int, names: Sequence[str], onset: Ints, last_on: Ints) -> None:
+        """Put into a row what `export` gave, here or elsewhere. By name: what is on and not declared here is withdrawn."""
+        for name, began, last in zip(names, onset.tolist(), last_on.tolist(), strict=True):
+            if name in self.names or began != OFF:
+                index = self.names.index(name) if name in self.names else self._withdraw(name)
+                self.onset[row, index], self.last_on[row, index] = began, last
+
+    def _withdraw(self, name: str) -> int:
+        """A place for a condition that is not declared here."""
+        of_channel = name.split(":")[1] if ":" in name else ""
+        known = of_channel in self._channel_names
+        self._name(name, self._channel_names.index(of_channel) if known else GONE, float("nan"))
+        none = np.full((len(self.onset), 1), OFF, np.int64)
+        self.onset, self.last_on = np.concatenate([self.onset, none], axis=1), np.concatenate([self.last_on, none], axis=1)
+        return len(self.names) - 1
 
     def active(self, rows: Ints) -> NDArray[np.bool_]:
         """Which conditions are on, or cleared less than the off-delay ago, (N, K)."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.conditions import ANOMALY, OFF, Conditions, Transition
+from streams.conditions import ANOMALY, GONE, NO_CHANNEL, Conditions, Transition
 from streams.history import HistoryBlock
 from streams.records import ChannelEvidence, Evidence, Health, Severity, Signal, TwinState
 from streams.scoring import Scored
@@ -102,6 +102,7 @@ def signal(scored: Scored, transition: Transition, conditions: Conditions, asset
         onset_ns=transition.onset_ns,
         time_ns=int((closed.step[index] + 1) * kind.period_ns),
         risk=_number(scored.risk[index]) or 0.0,
+        why=f"{kind.id} does not have this condition" if transition.condition >= conditions.declared else None,
         on_delay_ns=kind.on_delay_ns,
         off_delay_ns=kind.off_delay_ns,
         evidence=Evidence(
@@ -127,7 +128,9 @@ def _channels(scored: Scored, transition: Transition, conditions: Conditions) ->
     closed, index = scored.closed, transition.index
     own = conditions.channel[transition.condition]
     contribution = scored.contribution[index]
-    order = [own] if own != OFF else np.argsort(-contribution, kind="stable")[:TOP_CHANNELS].tolist()
+    if own == GONE:
+        return []
+    order = [own] if own != NO_CHANNEL else np.argsort(-contribution, kind="stable")[:TOP_CHANNELS].tolist()
     limit = conditions.limit[transition.condition]
     found = []
     for channel in order:
@@ -138,7 +141,7 @@ def _channels(scored: Scored, transition: Transition, conditions: Conditions) ->
                 seen=_number(closed.values[index, channel]),
                 expected=_number(expected if math.isnan(limit) else limit),
                 spread=_number(spread),
-                contribution=1.0 if own != OFF else _number(contribution[channel]) or 0.0,
+                contribution=1.0 if own != NO_CHANNEL else _number(contribution[channel]) or 0.0,
                 unit=closed.type.channels[channel].unit,
             )
         )

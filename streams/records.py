@@ -90,6 +90,7 @@ class Signal(Record):
     onset_ns: int = Field(description="event time of the step that raised it")
     time_ns: int = Field(description="event time of this step")
     risk: float
+    why: str | None = Field(default=None, description="of a clear: why the condition can't be on any more")
     on_delay_ns: int = 0
     off_delay_ns: int = 0
     evidence: Evidence

@@ -10,10 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from twin.alert_state import AlertState, AssetAlerts, CommentLine, ConditionState, Folded, NormalPeriod, next_revision
+from twin.alert_state import (
+    MOST_COMMENTS,
+    AlertState,
+    AssetAlerts,
+    CommentLine,
+    ConditionState,
+    Folded,
+    NormalPeriod,
+    next_revision,
+)
 from twin.errors import LivetwinError
 
-MOST_COMMENTS = 50  # kept of one alert, the newest
 MOST_COMMANDS = 200  # ids kept of one alert, the newest: what is delivered again after so many others counts anew
 MOST_COMMENT_CHARACTERS = 2000
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 Severity = Literal["critical", "major", "minor", "warning", "indeterminate"]
 
 VISIBLE_RISK_STEP = 0.1  # a smaller growth of risk alone is not shown until something else changes
+MOST_COMMENTS = 50  # kept of one alert, the newest
 MOST_CLOSED = 50  # alerts of one asset that were followed by another of their condition and still take commands
 
 _RANK = {"indeterminate": 0, "warning": 1, "minor": 2, "major": 3, "critical": 4}
@@ -28,7 +29,8 @@ class ConditionSignal:
     """One condition of one asset at one closed step.
 
     `alert_id` is the id that an alert with this onset has; `evidence` is kept as it is, but for `partition`,
-    `first_offset` and `deviation`, which are read from it.
+    `first_offset` and `deviation`, which are read from it. `why`: of a clear, why the condition can't be on any more; the
+    alert says so in a comment.
     """
 
     kind: Literal["raise", "keep", "clear"]
@@ -42,11 +44,12 @@ class ConditionSignal:
     on_delay_ns: int
     off_delay_ns: int
     evidence: Mapping[str, Any]
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CommentLine:
-    """What somebody wrote; `time_ns` is the wall clock of the writer."""
+    """What somebody wrote; `time_ns` is the wall clock of the writer, event time where livetwin itself wrote it."""
 
     time_ns: int
     by: str
@@ -158,7 +161,11 @@ def _fold_clear(asset: AssetAlerts, before: ConditionState | None, signal: Condi
     state = replace(before, handled_ns=signal.time_ns, waiting_ns=None, waiting=None)
     if state.alert is None or not state.alert.active or signal.time_ns - state.on_ns < signal.off_delay_ns:
         return _with_condition(asset, signal, state)
-    cleared = _cleared(state.alert, signal.time_ns)
+    told = state.alert
+    if signal.why is not None:
+        line = CommentLine(signal.time_ns, "livetwin", f"cleared: {signal.why}")
+        told = replace(told, comments=(*told.comments, line)[-MOST_COMMENTS:])
+    cleared = _cleared(told, signal.time_ns)
     return _with_condition(asset, signal, replace(state, alert=cleared), cleared)
 
 

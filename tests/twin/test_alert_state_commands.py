@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.twin.test_alert_state import fold, signal
-from twin.alert_command import MOST_COMMENTS, CommandRefused, OperatorCommand, fold_command
-from twin.alert_state import MOST_CLOSED, AssetAlerts, Folded, fold_signal
+from twin.alert_command import CommandRefused, OperatorCommand, fold_command
+from twin.alert_state import MOST_CLOSED, MOST_COMMENTS, AssetAlerts, Folded, fold_signal
 
 
 def command(action: Any, alert_id: str = "anomaly@10", **more: Any) -> OperatorCommand:

@@ -141,7 +141,7 @@ class ServedModel:
         known = np.flatnonzero(rows != LEARNING)
         known = known[np.lexsort((time_ns[known], rows[known]))]  # a twin's steps beside each other: they share forecasts
         for start in range(0, len(known), AT_ONCE):
-            at = known[start : start + AT_ONCE]
+            at = _run(known[start : start + AT_ONCE])
             for name, array in self.unrounded(rows[at], windows[at], quality[at], time_ns[at]).items():
                 getattr(scores, name)[at] = rounded(array)
             scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
@@ -245,6 +245,11 @@ class ServedModel:
             for name, tensor in other.detectors.state_dict().items():
                 mine[name].copy_(tensor)
         self.info, self._sha256, self._row = other.info, other._sha256, dict(other._row)
+
+
+def _run(at: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Positions that follow each other as a slice: what is taken by it is no copy."""
+    return slice(int(at[0]), int(at[-1]) + 1) if (np.diff(at) == 1).all() else at
 
 
 def rounded(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

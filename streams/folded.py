@@ -15,6 +15,7 @@ import numpy as np
 from streams.log_record import LogRecord
 from streams.refusals import Refused
 from twin.arena import Arena, ClosedSteps
+from twin.windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +54,7 @@ def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
     """The rounds of one type as one: scored in one pass."""
     if len(rounds) < 2:
         return rounds
-    names = [one.name for one in fields(ClosedSteps) if one.name != "type"]
-    return [ClosedSteps(rounds[0].type, *(np.concatenate([getattr(one, name) for one in rounds]) for name in names))]
+    windows = Windows.joined([one.windows for one in rounds])
+    names = [one.name for one in fields(ClosedSteps) if one.name not in ("type", "windows")]
+    columns = {name: np.concatenate([getattr(one, name) for one in rounds]) for name in names}
+    return [ClosedSteps(type=rounds[0].type, windows=windows, **columns)]

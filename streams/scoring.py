@@ -201,9 +201,11 @@ class TypeScorer:
             at, tensors = at[tensors != LEARNING], tensors[tensors != LEARNING]
             if not len(at):
                 continue
-            scores = one.score(
-                tensors, closed.windows[at, -one.window :], closed.window_quality[at, -one.window :], closed.time_ns[at]
-            )
+            order = np.lexsort(
+                (closed.step[at], tensors)
+            )  # as a version takes them: gathered in this order, they are copied once
+            at, tensors = at[order], tensors[order]
+            scores = one.score(tensors, *closed.windows.newest(at, one.window), closed.time_ns[at])
             out.learning[at] = False
             for name in ("expected", "spread", "before", "before_spread", "contribution", "score", "p_value"):
                 getattr(out, name)[at] = getattr(scores, name)

@@ -31,6 +31,7 @@ from twin.reading import NO_TIME, Cells, ReadingBatch
 from twin.rows import MISSING, NO_OFFSET, Rows
 from twin.stragglers import Stragglers
 from twin.types import TwinType
+from twin.windows import Stretches, Windows
 
 Ints = NDArray[np.int64]
 
@@ -39,7 +40,7 @@ Ints = NDArray[np.int64]
 class ClosedSteps:
     """N closed steps of twins of one type; a twin's steps are in order.
 
-    windows[i] ends in the closed step: windows[i, -1] == values[i].
+    Window i ends in closed step i: windows.values[i, -1] == values[i].
     """
 
     type: TwinType
@@ -47,8 +48,7 @@ class ClosedSteps:
     step: Ints  # (N,)
     values: NDArray[np.float32]  # (N, C) channel units, NaN where nothing is known
     quality: NDArray[np.uint8]  # (N, C) bits of twin.quality
-    windows: NDArray[np.float32]  # (N, W, C) oldest first
-    window_quality: NDArray[np.uint8]  # (N, W, C)
+    windows: Windows  # N of W steps
     first_offset: Ints  # (N,) first telemetry offset in the window
     closed_by: Ints  # (N,) telemetry offset that closed the step
 
@@ -249,27 +249,26 @@ class Arena(Rows):
         self.values[rows[at_row], slot[at_row, at_step]] = grid.values[at_row, at_step]
         self.quality[rows[at_row], slot[at_row, at_step]] = grid.quality[at_row, at_step]
         at_row, at_step = np.nonzero(grid.emitted)
+        emitted_row, emitted_step = rows[at_row], steps[at_row, at_step]
+        stretches = Stretches.of(emitted_row, emitted_step, self.window)
+        at = stretches.twin, stretches.step % self.slots
+        cells, cell_quality, slot_offset = self.values[at], self.quality[at], self.slot_offset[at]
+        patches = bridge(
+            grid.bridges, rows, start - self.window, self.values, self.quality, at_row, emitted_step, window=self.window
+        )
         closed = None
-        windows = np.empty((0, self.window, len(self.type.channels)), np.float32)
         if len(at_row):
-            emitted_row, emitted_step = rows[at_row], steps[at_row, at_step]
             closed_by = log.closed_by(emitted_row, emitted_step)
-            span = (emitted_step[:, None] + np.arange(1 - self.window, 1)) % self.slots
-            windows = self.values[emitted_row[:, None], span]
             closed = ClosedSteps(
                 type=self.type,
                 row=emitted_row,
                 step=emitted_step,
                 values=grid.values[at_row, at_step],
                 quality=grid.quality[at_row, at_step],
-                windows=windows,
-                window_quality=self.quality[emitted_row[:, None], span],
-                first_offset=np.minimum(self.slot_offset[emitted_row[:, None], span].min(axis=1), closed_by),
+                windows=Windows(self.window, cells, cell_quality, stretches.last, patches),
+                first_offset=np.minimum(stretches.smallest(slot_offset), closed_by),
                 closed_by=closed_by,
             )
-        if len(grid.bridges):
-            oldest = start - self.window
-            bridge(grid.bridges, rows, oldest, self.values, self.quality, at_row, steps[at_row, at_step], windows)
         before = self.next_step.copy() if len(stragglers.position) else self.next_step
         self.next_step[rows] = start + count
         self._recognise(stragglers, before, self.next_step)

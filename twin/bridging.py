@@ -1,7 +1,7 @@
 """Gaps that close: the line between the good values on both sides, in the window of the twin.
 
-In:   closed cells with the last good value before each; the windows of the steps that are handed out.
-Out:  filled cells of the window, from the step that closes the gap on.
+In:   closed cells with the last good value before each; which steps are handed out.
+Out:  filled cells of the ring; what the windows show from the step that closes the gap on.
 Pure: no clock, no I/O.
 
 While a gap is open nobody knows where it leads, so its steps are handed out with the last good value held. The good value
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.quality import Quality
+from twin.windows import Patches
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -78,25 +79,27 @@ def bridge(
     quality: NDArray[np.uint8],
     emitted_twin: Ints,
     emitted_step: Ints,
-    windows: Floats,
-) -> None:
-    """Put the lines into the rings and into the windows that end at or after the closing of their gap; in place.
+    *,
+    window: int,
+) -> Patches:
+    """Put the lines into the rings, in place; and what they change in the windows that end at or after the closing of their gap.
 
     Args:
         rows: (A,) arena rows of the twins of the call.
         oldest: (A,) oldest step that their rings hold.
         values, quality: rings of the arena, (row, step % slots, channel).
         emitted_twin, emitted_step: (N,) the steps handed out, sorted.
-        windows: (N, W, C) of these, oldest step first.
+        window: steps of their windows.
     """
     twin, channel, step = bridges.twin, bridges.channel, bridges.step
+    if not len(twin):
+        return Patches.none()
     row, slot = rows[twin], step % values.shape[1]
     kept = (step >= oldest[twin]) & ((quality[row, slot, channel] & np.uint8(Quality.GAP)) != 0)
     twin, channel, step, closing, value = twin[kept], channel[kept], step[kept], bridges.closing[kept], bridges.value[kept]
     values[row[kept], slot[kept], channel] = value
     if not len(emitted_step) or not len(twin):
-        return
-    window = windows.shape[1]
+        return Patches.none()
     low = int(min(emitted_step.min(), closing.min()))
     width = int(max(emitted_step.max(), step.max() + window, closing.max())) - low + 2
     order = emitted_twin * width + (emitted_step - low)
@@ -105,4 +108,4 @@ def bridge(
     count = end - first
     many = np.repeat(np.arange(len(count)), count)
     at = np.arange(len(many)) - np.repeat(np.cumsum(count) - count, count) + first[many]
-    windows[at, window - 1 - (emitted_step[at] - step[many]), channel[many]] = value[many]
+    return Patches(at, window - 1 - (emitted_step[at] - step[many]), channel[many], value[many])

@@ -18,6 +18,7 @@ from twin.errors import ReadingRefused
 
 CONTINUATION = b"\xff\xff\xff\xff"
 _DICTIONARY, _RECORDS = 2, 3  # MessageHeader
+_BUFFER = struct.Struct("<qq")  # offset, length
 _U16, _I32, _U32, _I64 = (struct.Struct(code) for code in ("<H", "<i", "<I", "<q"))
 
 
@@ -85,8 +86,10 @@ def _decoded_bytes(metadata: memoryview, batch: int, body: memoryview) -> int:
     count = _U32.unpack_from(metadata, at)[0]
     compressed = _field(metadata, batch, 3) != 0
     total = 0
-    for place in range(at + 4, at + 4 + 16 * min(count, len(metadata)), 16):
-        offset, length = _I64.unpack_from(metadata, place)[0], _I64.unpack_from(metadata, place + 8)[0]
+    end = at + 4 + 16 * count
+    if end > len(metadata):
+        raise ValueError(f"{count} buffers in metadata of {len(metadata)} bytes")
+    for offset, length in _BUFFER.iter_unpack(metadata[at + 4 : end]):
         if offset < 0 or length < 0 or offset + length > len(body):
             raise ValueError(f"a buffer of {length} bytes at {offset} of a body of {len(body)}")
         if compressed and length:

@@ -9,16 +9,14 @@ Timestamps without a time zone are taken as UTC.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streams.formats.arrow_claims import check_claims
-from streams.formats.readings import LARGEST, Flaw, TelemetryTable, check_size, checked_asset, is_asset
+from streams.formats.asset_names import asset_names
+from streams.formats.readings import LARGEST, Flaw, TelemetryTable, check_size, checked_asset
 from twin.errors import ReadingRefused
 from twin.time import LATEST_NS, epoch_ns, parse_time
 
@@ -46,31 +44,32 @@ def from_arrow(stream: bytes, asset: str | None = None, time: object = None) -> 
     flaws: list[Flaw] = []
     assets, code = _assets(table, asset)
     time_ns, timely = _times(table, time)
-    good = (code >= 0) & timely
-    if not good.all():
-        _name_bad_rows(flaws, code, timely)
-        code, time_ns = code[good], time_ns[good]
-    channels: dict[str, NDArray[np.float64]] = {}
-    for name in names:
-        values = _values(table.column(name))
-        too_large = np.abs(values) > LARGEST  # infinity as well
-        if too_large.any():
-            values = np.where(too_large, np.nan, values)
-            flaws.append(
-                Flaw("not-a-number", f"{name}: {int(too_large.sum())} values, expected finite numbers; the rest was used")
-            )
-        channels[name] = values if good.all() else values[good]
+    values = np.empty((len(names), table.num_rows))
+    for row, name in zip(values, names, strict=True):
+        row[:] = _values(table.column(name))
+    nameless = code < 0
+    if nameless.any() or not timely.all():
+        _name_bad_rows(flaws, nameless, timely)
+        good = timely & ~nameless
+        code, time_ns, values = code[good], time_ns[good], values[:, good]
+    too_large = np.abs(values) > LARGEST  # infinity as well
+    if too_large.any():
+        values[too_large] = np.nan
+        for name, count in zip(names, too_large.sum(axis=1).tolist(), strict=True):
+            if count:
+                flaws.append(Flaw("not-a-number", f"{name}: {count} values, expected finite numbers; the rest was used"))
     for name, kind in others:
         flaws.append(Flaw("not-a-number", f"column {name!r} is {kind}, expected numbers; the rest of the record was used"))
     if not len(code):
         raise ReadingRefused(flaws[0].reason, flaws[0].message.replace("the rest was used", "kept in dead-letter"))
-    used, code = np.unique(code, return_inverse=True)
-    return TelemetryTable(tuple(assets[at] for at in used.tolist()), np.asarray(code, np.int64), time_ns, channels, tuple(flaws))
+    assets, code = _with_rows(assets, code)
+    return TelemetryTable(assets, code, time_ns, dict(zip(names, values, strict=True)), tuple(flaws))
 
 
 def _numbers_only(stream: bytes) -> tuple[pa.Table, list[tuple[str, str]]]:
     """The columns that are used, validated, and names and types of the others, which are not even read."""
-    schema = pa.ipc.open_stream(stream).schema
+    reader = pa.ipc.open_stream(stream)
+    schema = reader.schema
     if len(set(schema.names)) != len(schema.names):
         raise ValueError(f"column names repeat: {sorted(schema.names)[:20]}")
     wanted, others = [], []
@@ -82,7 +81,9 @@ def _numbers_only(stream: bytes) -> tuple[pa.Table, list[tuple[str, str]]]:
     check_size(1, len(wanted))
     if not wanted:
         raise ValueError("no column asset, time or of numbers")
-    table = pa.ipc.open_stream(stream, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
+    if others:
+        reader = pa.ipc.open_stream(stream, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+    table = reader.read_all()
     table.validate(full=True)  # a damaged index would be read out of bounds
     return table, others
 
@@ -101,25 +102,40 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _assets(table: pa.Table, asset: str | None) -> tuple[list[str], NDArray[np.int64]]:
+def _assets(table: pa.Table, asset: str | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Names of assets, and (N,) which one each row is of: -1 where it names none. Loops over distinct names only."""
     if "asset" not in table.column_names:
-        return [checked_asset(asset)], np.zeros(table.num_rows, np.int64)
+        return (checked_asset(asset),), np.zeros(table.num_rows, np.int64)
     column = table.column("asset")
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not _is_text(kind):
         raise ReadingRefused("asset", f"column asset is {str(column.type)[:60]}, expected text; kept in dead-letter")
+    parts = [_chunk_assets(chunk) for chunk in column.chunks]
+    if len(parts) == 1:
+        return parts[0]
     number_of: dict[str, int] = {}
-    parts = [np.empty(0, np.int64)]
-    for chunk in column.chunks:
-        encoded = chunk if pa.types.is_dictionary(column.type) else chunk.dictionary_encode()
-        names: Sequence[Any] = encoded.dictionary.to_pylist()
-        numbers = np.array(
-            [number_of.setdefault(name, len(number_of)) if is_asset(name) else -1 for name in names] + [-1], np.int64
-        )
-        index = np.asarray(pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False), np.int64)
-        parts.append(numbers[index])  # index -1: the -1 at the end
-    return list(number_of), np.concatenate(parts)
+    codes = [np.empty(0, np.int64)]
+    for names, code in parts:
+        numbers = np.array([number_of.setdefault(name, len(number_of)) for name in names] + [-1], np.int64)
+        codes.append(numbers[code])
+    return tuple(number_of), np.concatenate(codes)
+
+
+def _chunk_assets(chunk: pa.Array) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+    names, numbers = asset_names(encoded.dictionary)
+    indices = encoded.indices.cast(pa.int64())
+    if indices.null_count:
+        indices = pc.fill_null(indices, -1)  # where the -1 stands
+    return names, numbers[np.asarray(indices.to_numpy(), np.int64)]
+
+
+def _with_rows(assets: tuple[str, ...], code: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Without the assets that no row is of."""
+    some = np.bincount(code, minlength=len(assets)) > 0
+    if some.all():
+        return assets, code
+    return tuple(assets[at] for at in np.flatnonzero(some).tolist()), (np.cumsum(some) - 1)[code]
 
 
 def _times(table: pa.Table, time: object) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -128,12 +144,13 @@ def _times(table: pa.Table, time: object) -> tuple[NDArray[np.int64], NDArray[np
         return np.full(table.num_rows, parse_time(time), np.int64), np.ones(table.num_rows, np.bool_)
     column = table.column("time")
     kind = column.type
-    known = np.asarray(column.is_valid().to_numpy(), np.bool_)
     if pa.types.is_timestamp(kind):
-        raw = np.asarray(pc.fill_null(column.cast(pa.int64()), -1).to_numpy(), np.int64)
+        ticks = column.cast(pa.int64())
+        raw = np.asarray((pc.fill_null(ticks, -1) if column.null_count else ticks).to_numpy(), np.int64)
         scale = _NS[kind.unit]
-        known &= (raw >= 0) & (raw <= LATEST_NS // scale)
-        return np.where(known, raw, 0) * scale, known
+        good = (raw >= 0) & (raw <= LATEST_NS // scale)
+        return (raw if good.all() else np.where(good, raw, 0)) * scale, good
+    known = np.asarray(column.is_valid().to_numpy(), np.bool_)
     if pa.types.is_integer(kind):
         raw = np.asarray(pc.fill_null(column, 0).to_numpy())
         time_ns, good = epoch_ns(raw)
@@ -183,8 +200,8 @@ def _values(column: pa.ChunkedArray) -> NDArray[np.float64]:
     return np.asarray(values, np.float64)
 
 
-def _name_bad_rows(flaws: list[Flaw], code: NDArray[np.int64], timely: NDArray[np.bool_]) -> None:
-    nameless, timeless = np.flatnonzero(code < 0), np.flatnonzero(~timely)
+def _name_bad_rows(flaws: list[Flaw], without_asset: NDArray[np.bool_], timely: NDArray[np.bool_]) -> None:
+    nameless, timeless = np.flatnonzero(without_asset), np.flatnonzero(~timely)
     if len(nameless):
         flaws.append(Flaw("asset", f"{len(nameless)} rows name no asset, the first is row {nameless[0]}; the rest was used"))
     if len(timeless):

@@ -68,11 +68,10 @@ def arena_windows(type: TwinType, given: list[dict[str, Any]]) -> dict[int, tupl
         time_ns = reading["time"] * NS_PER_S
         came = [place for place, name in enumerate(type.channel_names) if name in reading]
         batch.add(row, came, time_ns, [reading[type.channel_names[place]] for place in came], offset, time_ns)
-    return {
-        int(closed.step[at]): (closed.windows[at], closed.window_quality[at])
-        for closed in arena.fold(batch.build()).closed
-        for at in range(len(closed))
-    }
+    found = {}
+    for closed in arena.fold(batch.build()).closed:
+        found |= zip(closed.step.tolist(), zip(closed.windows.values, closed.windows.quality, strict=True), strict=True)
+    return found
 
 
 def assert_same(closed: list[Closed], expected: dict[int, tuple[NDArray[np.float32], NDArray[np.uint8]]]) -> None:

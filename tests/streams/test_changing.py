@@ -82,11 +82,11 @@ class Owner:
         folded = self.folder.fold(records)
         self.log.records += folded.definitions
         for steps in folded.closed:
-            arena = self.folder.arenas[steps.type.id]
+            arena, windows = self.folder.arenas[steps.type.id], steps.windows.values
             for i in range(len(steps)):
                 key = (str(arena.asset_of[int(steps.row[i])]), steps.type.id, int(steps.step[i]))
                 assert key not in self.closed
-                self.closed[key] = (steps.values[i].tobytes(), steps.quality[i].tobytes(), steps.windows[i].tobytes())
+                self.closed[key] = (steps.values[i].tobytes(), steps.quality[i].tobytes(), windows[i].tobytes())
         self.refused += [(one.record.offset, one.reason) for one in folded.refused]
         self.next = max([self.next, *(one.offset + 1 for one in records)])
         if decide:

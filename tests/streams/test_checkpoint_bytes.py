@@ -10,6 +10,7 @@ import pytest
 
 from streams import checkpoint_bytes
 from streams.checkpoint import export_twin, read_twin, restore_twin
+from streams.folded import joined
 from streams.scoring import TypeScorer
 from tests.streams.plant import START, TYPE, readings
 from twin.arena import Arena, ClosedSteps
@@ -32,8 +33,10 @@ def fold(arena: Arena, first: int, end: int) -> list[ClosedSteps]:
 
 
 def steps(rounds: list[ClosedSteps]) -> dict[str, np.ndarray]:
-    names = ("step", "values", "quality", "windows", "window_quality", "first_offset", "closed_by")
-    return {name: np.concatenate([getattr(one, name) for one in rounds]) for name in names}
+    (found,) = joined(rounds)
+    names = ("step", "values", "quality", "first_offset", "closed_by")
+    windows = {"windows": found.windows.values, "window quality": found.windows.quality}
+    return {name: getattr(found, name) for name in names} | windows
 
 
 @pytest.mark.parametrize("origin", ["recorded by schema 1", "written now"])

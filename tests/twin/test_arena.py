@@ -105,6 +105,7 @@ def _fold(arena: Arena, numbered: list[tuple[int, int, Values]]) -> tuple[list[C
 def _collected(arena: Arena, rounds: list[ClosedSteps]) -> dict[str, list[Found]]:
     found: dict[str, list[Found]] = defaultdict(list)
     for closed in rounds:
+        windows = closed.windows.values
         for index in range(len(closed)):
             asset = arena.asset_of[int(closed.row[index])]
             assert asset is not None
@@ -114,7 +115,7 @@ def _collected(arena: Arena, rounds: list[ClosedSteps]) -> dict[str, list[Found]
                     closed.values[index].tolist(),
                     closed.quality[index].tolist(),
                     int(closed.closed_by[index]),
-                    closed.windows[index].tolist(),
+                    windows[index].tolist(),
                 )
             )
     return found
@@ -237,11 +238,11 @@ def test_a_window_ends_in_its_step_and_holds_the_steps_before() -> None:
     arena = Arena(TYPE, window=4)
     closed, _ = _fold(arena, [(i, 0, [(0, i * NS_PER_S, float(i % 5))]) for i in range(200)])
     steps = np.concatenate([c.step for c in closed])
-    windows = np.concatenate([c.windows for c in closed])[:, :, 0]
+    windows = np.concatenate([c.windows.values for c in closed])[:, :, 0]
     assert steps.tolist() == list(range(197))
     for step, window in zip(steps[3:], windows[3:], strict=True):
         assert window.tolist() == [float(k % 5) for k in range(step - 3, step + 1)]
-    assert all((c.windows[:, -1] == c.values).all() | np.isnan(c.values).any() for c in closed)
+    assert all((c.windows.values[:, -1] == c.values).all() | np.isnan(c.values).any() for c in closed)
 
 
 def test_an_hour_of_backlog_in_one_record_is_late_for_nobody() -> None:
@@ -282,7 +283,7 @@ def test_a_silent_year_closes_in_a_moment_and_starts_with_an_empty_window() -> N
     assert steps[: GAP + 1] == [0, 1, 2, 3]
     assert steps[GAP + 1] == year
     after = next(c for c in closed if year in c.step.tolist())
-    assert np.isnan(after.windows[after.step.tolist().index(year), :-1, 0]).all()
+    assert np.isnan(after.windows.values[after.step.tolist().index(year), :-1, 0]).all()
 
 
 @pytest.mark.parametrize("type_", [TYPE])
@@ -291,5 +292,5 @@ def test_rows_are_used_again_without_a_trace_of_the_twin_before(type_: TwinType)
     _fold(arena, [(i, 0, [(0, i * NS_PER_S, 3.0)]) for i in range(20)])
     arena.remove("t0")
     closed, _ = _fold(arena, [(i, 1, [(0, i * NS_PER_S, 1.0)]) for i in range(4)])
-    assert closed[0].windows[0, -1, 0] == 1.0
-    assert np.isnan(closed[0].windows[0, :-1]).all()
+    assert closed[0].windows.values[0, -1, 0] == 1.0
+    assert np.isnan(closed[0].windows.values[0, :-1]).all()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streams.folded import joined
 from tests.twin.naive_twin import NaiveTwin
 from twin.arena import Arena, ClosedSteps
 from twin.quality import Quality, word
@@ -41,13 +42,9 @@ def closed(type_: TwinType, values: list[float], window: int = 8) -> ClosedSteps
             naive.record(step, [(0, step * NS_PER_S, value)])
             builder.add(row, [0], step * NS_PER_S, [value], step, 0)
     rounds = arena.fold(builder.build()).closed
-    columns = {
-        name: np.concatenate([getattr(one, name) for one in rounds])
-        for name in ("row", "step", "values", "quality", "windows", "window_quality", "first_offset", "closed_by")
-    }
-    found = ClosedSteps(type_, **columns)
+    (found,) = joined(rounds)
     assert found.quality[:, 0].tolist() == [step.quality[0] for step in naive.emitted]
-    np.testing.assert_array_equal(found.windows, [step.window for step in naive.emitted])
+    np.testing.assert_array_equal(found.windows.values, [step.window for step in naive.emitted])
     return found
 
 
@@ -112,9 +109,9 @@ def test_an_open_gap_holds_and_a_closed_one_is_a_line_in_the_window() -> None:
     found = closed(kind(gapRule="linear", gapLimit=5), values)
     assert found.values[:, 0].tolist() == [1, 2, 2, 2, 2, 6, 7]
     assert [word(int(bits)) for bits in found.quality[:, 0]] == ["good", "good", "gap", "gap", "gap", "good", "good"]
-    assert found.windows[4, -5:, 0].tolist() == [1, 2, 2, 2, 2]
-    assert found.windows[5, -6:, 0].tolist() == [1, 2, 3, 4, 5, 6]
-    assert found.windows[6, -7:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert found.windows.values[4, -5:, 0].tolist() == [1, 2, 2, 2, 2]
+    assert found.windows.values[5, -6:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert found.windows.values[6, -7:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_gap_is_filled_up_to_its_limit_or_not_at_all() -> None:

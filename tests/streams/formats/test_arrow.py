@@ -140,7 +140,7 @@ def test_bad_rows_and_columns_are_named_and_the_rest_is_used() -> None:
     out = folder.fold([record(0, table(columns | {"site": ["a"] * 4, "colour": [1, None, None, None]}))])
     ((reason, message),) = [(one.reason, one.message) for one in out.refused]
     assert reason == "asset"
-    for part in ("1 rows name no asset", "row 2", "1 rows have no usable time", "flow: 2 values", "'site' is string", "'colour'"):
+    for part in ("1 rows name no asset", "row 2", "1 rows have no usable time", "flow: 1 values", "'site' is string", "'colour'"):
         assert part in message
     assert out.counts["accepted"] == 3
 

@@ -145,12 +145,12 @@ def fold(records: list[PlainRecord], cuts: list[int]) -> tuple[Folder, Any, set[
         counts.update(out.counts)
         definitions += out.definitions
         for one in out.closed:
-            assets = folder.arenas[one.type.id].asset_of
+            assets, windows = folder.arenas[one.type.id].asset_of, one.windows.values
             for at in range(len(one)):
                 place = assets[one.row[at]], int(one.step[at])
                 assert place not in steps
                 steps[place] = (
-                    one.values[at].tobytes(), one.quality[at].tobytes(), one.windows[at].tobytes(),
+                    one.values[at].tobytes(), one.quality[at].tobytes(), windows[at].tobytes(),
                     int(one.first_offset[at]), int(one.closed_by[at]),
                 )  # fmt: skip
     return folder, definitions, refused, steps, counts

@@ -22,6 +22,7 @@ from streams.scoring import Scored
 from streams.topics import Topics
 from twin.rows import Roster
 
+Announcement = tuple[str, int, bytes, bytes]  # topic, partition, key, value
 MOST_BYTES = 512 * 1024  # of telemetry folded at once, so that heartbeats and stops are never far
 
 
@@ -75,6 +76,7 @@ class Outputs:
     records: list[tuple[str, int, bytes | None, bytes, Sequence[tuple[str, bytes]]]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
+    announced: list[Announcement] = field(default_factory=list)  # acknowledged before `records` are sent
     counts: Counter[str] = field(default_factory=Counter)
     reached: Mapping[int, Reached] = field(default_factory=dict)
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 from aiokafka import ConsumerRecord
 
-from models.port import Served, VersionRefused
 from streams.changing import Changing
 from streams.checkpoint import mark_key, mark_value
 from streams.checkpoint_cycle import CheckpointCycle, CheckpointRecord, Due, record_of
@@ -24,19 +23,17 @@ from streams.folding import Folder
 from streams.micro_batch import Author, FoldedBatch, Outputs, Reached
 from streams.models_topic import ModelsView
 from streams.owned import Owned
-from streams.records import Serving, Switch, TwinState, models_key
+from streams.records import TwinState
 from streams.recovery import PartitionCheckpoint, read_checkpoints, restore_twins
-from streams.scoring import Switches, TypeScorer
+from streams.scoring import TypeScorer
 from streams.serving import Champions
 from streams.silence import Silences
+from streams.switching import Switching
 from streams.topics import Topics
 from twin.arena import Arena
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
-
-MOST_SWITCHES = 500  # kept of a model and partition, newest last
-Announcement = tuple[str, int, bytes, bytes]
 
 
 class Partitions:
@@ -46,13 +43,11 @@ class Partitions:
         self._bootstrap = bootstrap
         self._topics = topics
         self._definitions = definitions
-        self._view = view
-        self._champions = champions
         self._folder = Folder(definitions, claims=True)
         self._changing = Changing(definitions, self._folder)
-        self._scorers: dict[str, TypeScorer] = {}
         self._silences = Silences()
         self._owned: dict[int, Owned] = {}
+        self.switching = Switching(topics, definitions, view, champions, self._owned)
         self._cycle = CheckpointCycle()
 
     @property
@@ -99,13 +94,14 @@ class Partitions:
         out.counts["refused"] += len(refused)
         for closed in folded.in_order():
             if isinstance(closed, Moved):
-                self._scorer(closed.after).take_over(closed.new_row, self._scorer(closed.before), closed.row)
+                self.switching.scorer(closed.after).take_over(closed.new_row, self.switching.scorer(closed.before), closed.row)
                 continue
-            scorer, roster = self._scorer(self._folder.arenas[closed.type.id]), batch.rosters[closed.type.id]
+            scorer, roster = self.switching.scorer(self._folder.arenas[closed.type.id]), batch.rosters[closed.type.id]
             out.counts["steps"] += len(closed)
             out.write(scorer.score(closed, roster), scorer.conditions, roster, self._topics, by)
         for state in batch.silent:
             out.write_state(state, self._topics, by[state.partition].headers)
+        out.announced = self.switching.inherited()
         return out
 
     def passed(self, outputs: Outputs) -> None:
@@ -118,60 +114,6 @@ class Partitions:
             owned = self._owned[state.partition]
             if owned.position >= owned.silent_until:
                 yield state
-
-    def _scorer(self, arena: Arena) -> TypeScorer:
-        found = self._scorers.get(arena.type.id)
-        if found is None:
-            found = self._scorers[arena.type.id] = TypeScorer(arena)
-            for partition, owned in self._owned.items():
-                current = self._champions.current.get(arena.type.slug)
-                if current is not None and arena.type.slug in owned.switches:
-                    switches = found.switches.setdefault(partition, Switches())
-                    switches.add(owned.switches[arena.type.slug][-1].offset, current[0])
-        return found
-
-    # ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def switch_ready(self, now_ns: int) -> list[Announcement]:
-        """Switch to versions that became ready, from where each partition is scored; the records that announce it.
-
-        For moments in which no batch is scored; one that is folded meanwhile is scored by the new version.
-        """
-        announced: list[Announcement] = []
-        for name, (served, switch) in self._champions.take_new().items():
-            for partition, owned in self._owned.items():
-                announced.append(self._add_switch(name, partition, owned, switch, now_ns))
-                self._serve(name, partition, owned, served)
-            log.info("swap", extra={"model": name, "version": switch.version, "partitions": len(self._owned)})
-        announced += [(self._topics.models, 0, models_key(refusal), refusal.to_bytes()) for refusal in self._champions.refusals]
-        self._champions.refusals.clear()
-        return announced
-
-    def announce_start(self, now_ns: int) -> list[Announcement]:
-        """For partitions that no version has served yet: the champion serves from where we start."""
-        announced: list[Announcement] = []
-        for name, (served, switch) in self._champions.current.items():
-            for partition, owned in self._owned.items():
-                if name not in owned.switches or owned.switches[name][-1].sha256 != switch.sha256:
-                    announced.append(self._add_switch(name, partition, owned, switch, now_ns))
-                    self._serve(name, partition, owned, served)
-        return announced
-
-    def _serve(self, name: str, partition: int, owned: Owned, served: Served) -> None:
-        for scorer in self._scorers.values():
-            if scorer.arena.type.slug == name:
-                scorer.switches.setdefault(partition, Switches()).add(owned.switches[name][-1].offset, served)
-
-    def _add_switch(self, name: str, partition: int, owned: Owned, switch: Switch, now_ns: int) -> Announcement:
-        known = owned.switches.get(name, [])
-        at = switch.model_copy(
-            update={"offset": max([owned.scored.position, owned.settled_until] + [one.offset for one in known])}
-        )
-        kept = [one for one in known if one.offset < at.offset]
-        floor = sum(one.offset <= owned.begin for one in kept) - 1
-        owned.switches[name] = [*kept[max(floor, 0) :][1 - MOST_SWITCHES :], at]
-        record = Serving(name=name, partition=partition, epoch=owned.epoch, switches=owned.switches[name], time_ns=now_ns)
-        return self._topics.models, 0, models_key(record), record.to_bytes()
 
     # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,15 +132,13 @@ class Partitions:
         if most is None or not cycle.under_way:
             twins = (Due(p, asset, arena, row) for p in self._owned for asset, arena, row in self._folder.assets(p))
             cycle.begin(twins, {partition: self._safe(partition) for partition in self._owned})
-        records = [record_of(due, self._scorer(due.arena)) for due in cycle.take(most, self._where)]
+        records = [record_of(due, self.switching.scorer(due.arena)) for due in cycle.take(most, self._where)]
         marks = []
         for partition, offset in cycle.finished_marks().items():
             if (owned := self._owned.get(partition)) is not None:
                 owned.mark = max(owned.mark, offset)
                 marks.append((partition, mark_key(partition), mark_value(owned.mark, owned.epoch)))
-                for scorer in self._scorers.values():
-                    if partition in scorer.switches:
-                        scorer.switches[partition].forget_before(owned.mark)
+                self.switching.forget_before(partition, owned.mark)
         return records, marks, not cycle.under_way
 
     def _where(self, asset: str) -> Due | None:
@@ -239,11 +179,11 @@ class Partitions:
                 log.warning("partition-folded-again", extra={"partition": partition, "from": saved.begin, "refused": refused})
                 owned.position = owned.mark = saved.begin
                 owned.scored = Reached(saved.begin, saved.begin)
-            await self._restore_switches(partition, owned)
+            await self.switching.restore(partition, owned, self._folder.arena)
             if owned.switches or saved.mark is not None:
                 owned.settled_until = ends[partition]
         for partition, owned in self._owned.items():
-            known = max([owned.epoch, *(serving.epoch for _, serving in self._recorded(partition))])
+            known = max([owned.epoch, *(serving.epoch for _, serving in self.switching.recorded(partition))])
             # the group's generation starts over when its offsets expire; an epoch must not, or sinks would ignore us
             owned.epoch = epoch if epoch >= known else known + 1
             seeks[partition] = owned.position
@@ -252,10 +192,9 @@ class Partitions:
     def _forget(self, partition: int) -> None:
         for asset, arena, row in self._folder.assets(partition):
             self._cycle.saved_offset.pop(asset, None)
-            self._scorer(arena).reset(row)
+            self.switching.scorer(arena).reset(row)
             self._silences.of(arena).reset(row)
-        for scorer in self._scorers.values():
-            scorer.switches.pop(partition, None)
+        self.switching.forget(partition)
         self._folder.drop(partition)
         del self._owned[partition]
 
@@ -263,7 +202,7 @@ class Partitions:
         """Put saved twins into their arenas; how many checkpoints could not be used."""
 
         def place(asset: str, kind: TwinType) -> tuple[Arena, TypeScorer, int]:
-            row, scorer = self._folder.place(asset, kind, partition), self._scorer(self._folder.arenas[kind.id])
+            row, scorer = self._folder.place(asset, kind, partition), self.switching.scorer(self._folder.arenas[kind.id])
             scorer.reset(row)
             return scorer.arena, scorer, row
 
@@ -272,26 +211,3 @@ class Partitions:
             self._folder.resume(asset, offset)
         self._cycle.saved_offset.update(restored)
         return saved.refused + len(saved.twins) - len(restored)
-
-    async def _restore_switches(self, partition: int, owned: Owned) -> None:
-        """The versions that scored this partition before us, at the same offsets."""
-        for name, serving in self._recorded(partition):
-            kind = self._definitions.by_slug(name)
-            if kind is None:
-                continue
-            scorer = self._scorer(self._folder.arena(kind))
-            table = scorer.switches.setdefault(partition, Switches())
-            for switch in serving.switches[max(sum(one.offset <= owned.position for one in serving.switches) - 1, 0) :]:
-                try:
-                    served = await self._champions.shelf.past(switch, kind.contract)
-                except VersionRefused as refusal:
-                    log.error("past-version-missing", extra={"model": name, "version": switch.version, "found": str(refusal)})
-                    continue
-                table.add(switch.offset, served)
-            owned.switches[name] = list(serving.switches)
-
-    def _recorded(self, partition: int) -> Iterator[tuple[str, Serving]]:
-        for name in list(self._view.models):
-            serving = self._view.serving(name, partition)
-            if serving is not None:
-                yield name, serving

@@ -260,7 +260,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             return  # another rebalance came meanwhile; the next round looks again
         for partition, offset in seeks.items():
             self._consumer.seek(TopicPartition(self._topics.telemetry, partition), offset)
-        self._outbox.put_all(self._partitions.announce_start(time.time_ns()))
+        self._outbox.put_all(self._partitions.switching.announce_start(time.time_ns()))
         await self._outbox.ship()
         await self._outbox.acknowledged()
         self._generation = epoch

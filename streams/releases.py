@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from aiokafka import AIOKafkaProducer
 
@@ -20,6 +20,7 @@ from models.weights import WeightFiles, verify, version_number
 from streams.models_topic import ModelsView, ModelView
 from streams.records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, models_key
 from streams.topics import Topics
+from twin.type_revisions import sharing_weights
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,24 @@ class Releases:
             "version-decided", extra={"model": type.slug, "version": update.version, "decision": version.decision, "why": why}
         )
         return promote
+
+    async def share(self, type: TwinType, types: Iterable[TwinType]) -> bool:
+        """A revision without a champion gets that of the nearest one whose weights it shares; whether it got one."""
+        async with self._deciding:
+            if self._view.alias(type.slug) is not None:
+                return False
+            served = (self._view.get(one.slug) for one in sharing_weights(type, types))
+            champion = next((one.champion for one in served if one is not None and one.champion is not None), None)
+            if champion is None or champion.contract != type.contract:
+                return False
+            why = f"serves {champion.type} already, which has the same channels, units and period"
+            version = champion.model_copy(
+                update={"name": type.slug, "type": type.id, "why": why, "time_ns": self._now_ns(), "run_id": None}
+            )
+            await self.write(version)
+            await self._point(version, why=why)
+        log.info("version-shared", extra={"model": type.slug, "version": version.version, "of": champion.name})
+        return True
 
     async def publish_failure(self, type: TwinType, failed: UpdateFailed) -> None:
         """Announce that a round gave no version, and why."""
@@ -222,7 +241,7 @@ class Releases:
     async def _clear_out(self, name: str) -> None:
         """Drop files and records of old versions that nobody names any more."""
         model = self._view.models[name]
-        named = _named(model)
+        named = _named(self._view)
         gone = self._files.prune(name, keep=KEEP_FILES, protect=named)
         old = [version for version in model.history()[KEEP_VERSIONS:] if version.version not in named]
         for version in old:
@@ -257,11 +276,16 @@ def _before(model: ModelView, *, earlier_than: ModelVersion | None = None) -> Mo
     return next((one for one in served if earlier_than is None or one.time_ns < earlier_than.time_ns), None)
 
 
-def _named(model: ModelView) -> Collection[str]:
-    """Versions that must stay: the alias', and those that a processor needs to fold a stretch of the log again."""
-    named = {switch.version for serving in model.serving.values() for switch in serving.switches}
-    if model.alias is not None:
-        named |= {version for version in (model.alias.champion, model.alias.previous, model.alias.challenger) if version}
+def _named(view: ModelsView) -> Collection[str]:
+    """Versions that must stay: the aliases', and those that a processor needs to fold a stretch of the log again.
+
+    Of all models, as a revision of a type may serve another's file.
+    """
+    named: set[str] = set()
+    for model in view.models.values():
+        named |= {switch.version for serving in model.serving.values() for switch in serving.switches}
+        if model.alias is not None:
+            named |= {version for version in (model.alias.champion, model.alias.previous, model.alias.challenger) if version}
     return named
 
 

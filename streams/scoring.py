@@ -81,6 +81,11 @@ class Switches:
         if place > 0:
             del self._offsets[:place], self._served[:place]
 
+    def copy(self) -> Switches:
+        other = Switches()
+        other._offsets, other._served = list(self._offsets), list(self._served)
+        return other
+
     @property
     def current(self) -> Served | None:
         return self._served[-1] if self._served else None
@@ -106,10 +111,15 @@ class TypeScorer:
         self.conditions.reset(row)
 
     def take_over(self, row: int, other: TypeScorer, other_row: int) -> None:
-        """A twin comes from another type: what is on there stays on here, by the same name; its risk begins anew."""
+        """A twin comes from another type: what is on there stays on here, by the same name.
+
+        Its risk goes on where the same weights do, else it begins anew.
+        """
         self.reset(row)
         other._fit()
         self.conditions.take(row, other.conditions, other_row)
+        if other.arena.type.contract == self.arena.type.contract:
+            self.risk.restore(row, other.risk.export(other_row))
         other.reset(other_row)
 
     def score(self, closed: ClosedSteps, roster: Roster | None = None) -> Scored:

@@ -47,9 +47,10 @@ class Shipping:
     async def ship(self, outputs: Outputs) -> None:
         """Ship what one batch gave; acknowledged before the next one is shipped."""
         self._stats.counts.update(outputs.counts)
-        if outputs.definitions:
+        if outputs.definitions or outputs.announced:
             for name, definition in outputs.definitions:
                 self._outbox.put(self._topics.definitions, 0, name, definition)
+            self._outbox.put_all(outputs.announced)
             await self._outbox.ship()
             await self._outbox.acknowledged()
         # the batch before must be safe before its successor is shipped: at most one batch is under way
@@ -77,7 +78,7 @@ class Shipping:
     def _announce(self) -> bool:
         """Switch to versions that became ready, from the next record on; whether there was any."""
         began = time.perf_counter()
-        announced = self._partitions.switch_ready(time.time_ns())
+        announced = self._partitions.switching.switch_ready(time.time_ns())
         self._outbox.put_all(announced)
         if announced:
             self._stats.swaps += 1

@@ -143,6 +143,7 @@ class Trainer:
             for builder in sorted(self._replay.builders.values(), key=self._first_and_small_first):
                 if stop.is_set():
                     return
+                await self._releases.share(builder.type, self._replay.definitions.types.values())
                 if self._due(builder):
                     await self._round(builder, stop)
             for command in self._asked_of_nobody():

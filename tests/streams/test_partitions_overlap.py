@@ -13,9 +13,9 @@ from models.served import ServedModel
 from streams.definitions import Definitions
 from streams.homes import Homes
 from streams.log_record import PlainRecord
-from streams.micro_batch import Outputs
+from streams.micro_batch import Announcement, Outputs
 from streams.models_topic import ModelsView
-from streams.partitions import Announcement, Partitions
+from streams.partitions import Partitions
 from streams.records import ModelAlias, models_key
 from streams.serving import Champions, VersionShelf
 from streams.topics import Topics
@@ -96,7 +96,7 @@ async def outcome(
     commits: list[object] = []
     partitions = owner.partitions
     await owner.promote(versions[0])
-    announced += partitions.switch_ready(0)
+    announced += partitions.switching.switch_ready(0)
     waiting = list(batches())
     folded = [partitions.fold(waiting.pop(0))]
     number = 0
@@ -108,7 +108,7 @@ async def outcome(
         partitions.passed(outputs)
         if number in (4, 9):
             await owner.promote(versions[1 if number == 4 else 0])
-        announced += partitions.switch_ready(0)
+        announced += partitions.switching.switch_ready(0)
         commits.append(partitions.commit_offsets())
         if not overlapping and waiting:
             folded.append(partitions.fold(waiting.pop(0), infer=number % 3 == 1))

@@ -107,6 +107,28 @@ async def test_a_version_that_the_gate_lets_through_becomes_champion_and_the_one
     assert path_of(alias.champion_uri).read_bytes() == b"0002-aa"
 
 
+async def test_a_revision_of_the_same_contract_shares_the_champion_and_then_has_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [{"@type": "Telemetry", "name": "level", "schema": "double", "highLimit": 7}]
+    second = compile_type({"@id": "dtmi:test:Tank;2", "@type": "Interface", "contents": contents})
+    other = compile_type({"@id": "dtmi:test:Tank;3", "@type": "Interface", "contents": [{**contents[0], "unit": "metre"}]})
+    assert not await bench.releases.share(second, [TANK, second])  # there is nothing to share yet
+    await bench.promoted(1)
+    assert not await bench.releases.share(other, [TANK, second, other])
+    assert await bench.releases.share(second, [TANK, second, other])
+    assert not await bench.releases.share(second, [TANK, second, other])  # once
+    alias, origin = bench.view.alias(second.slug), bench.view.alias(NAME)
+    assert alias is not None
+    assert origin is not None
+    assert (alias.champion, alias.champion_uri) == (origin.champion, origin.champion_uri)
+    assert bench.view.models[second.slug].versions["0001-aa"].why.startswith("serves dtmi:test:Tank;1 already")
+    monkeypatch.setattr(releases, "KEEP_FILES", 1)
+    await bench.promoted(2, 3, 4)
+    assert bench.files.versions(NAME) == ["0001-aa", "0003-aa", "0004-aa"]  # the first serves the revision
+    assert bench.releases.next_number(second.slug) == 2
+
+
 async def test_a_version_that_the_gate_refuses_changes_nothing_that_serves(bench: Bench) -> None:
     await bench.promoted(1)
     assert not await bench.releases.publish(

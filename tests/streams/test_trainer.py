@@ -84,7 +84,7 @@ class Watch:
     def seen(self, _: object) -> None:
         self._seen.set()
 
-    async def until(self, condition: Callable[[ModelView], object], within_s: float = 120) -> ModelView:
+    async def until(self, condition: Callable[[ModelView], object], within_s: float = 400) -> ModelView:
         async with asyncio.timeout(within_s):
             while not (NAME in self.view.models and condition(self.view.models[NAME])):
                 self._seen.clear()

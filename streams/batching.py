@@ -1,7 +1,7 @@
 """From decoded records to the columns that each type's arena folds.
 
-In:   decoded readings whose twins are known.
-Out:  values in a `ReadingBatchBuilder` a type; refusals of what has no place there. Tables are never looped over by reading.
+In:   decoded readings of one asset whose twin is known (`streams.routing` has those of many).
+Out:  values in a `ReadingBatchBuilder` a type; refusals of what has no place there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from streams.formats.json_readings import column_values, number
-from streams.formats.readings import Telemetry, TelemetryTable
+from streams.formats.readings import Telemetry
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.refusals import Refused, listed
@@ -52,60 +52,6 @@ class Tally(Protocol):
     refused: list[Refused]
     counts: Counter[str]
     strange: Counter[tuple[str, str]]  # (asset, channel that its type does not have) → numbers that came
-
-
-def add_table(
-    places_of: Mapping[str, Place],
-    homes: Homes,
-    builders: dict[str, ReadingBatchBuilder],
-    record: LogRecord,
-    table: TelemetryTable,
-    out: Tally,
-) -> None:
-    """Loops over assets, types and channels; never over readings."""
-    places = [places_of[asset] for asset in table.assets]
-    row = np.array([place.row for place in places], np.int64)
-    of_type: dict[tuple[str, tuple[str, ...]], list[int]] = {}  # by type, and channels that take no readings
-    strays: dict[int, list[str]] = {}
-    for position, place in enumerate(places):
-        home = home_of(homes, table.assets[position], place, record.partition)
-        if home == record.partition:
-            of_type.setdefault((place.arena.type.id, tuple(place.faults)), []).append(position)
-        else:
-            strays.setdefault(home, []).append(table.assets[position])
-    for partition, assets in strays.items():
-        out.refused.append(elsewhere(record, assets, partition))
-        out.counts["other-partition"] += len(assets)
-    record_time_ns = record.timestamp * 1_000_000
-    for positions in of_type.values():
-        known = places[positions[0]].channels
-        builder = builder_of(builders, places[positions[0]].arena)
-        if len(positions) == len(places):
-            rows, time_ns, channels = row[table.code], table.time_ns, table.channels
-        else:
-            mine = np.zeros(len(places), np.bool_)
-            mine[positions] = True
-            at = np.flatnonzero(mine[table.code])
-            rows, time_ns = row[table.code[at]], table.time_ns[at]
-            channels = {name: values[at] for name, values in table.channels.items()}
-        unknown = [name for name in channels.keys() - known.keys() if not np.isnan(channels[name]).all()]
-        columns = {index: channels[name] for name, index in known.items() if name in channels}
-        builder.add_table(rows, time_ns, columns, record.offset, record_time_ns)
-        if unknown and places[positions[0]].faults:
-            named = listed([table.assets[one] for one in positions])
-            unknown = _faulty(record, named, places[positions[0]].faults, unknown, out)
-        for name in unknown:
-            came = np.bincount(table.code[~np.isnan(table.channels[name])], minlength=len(places))
-            out.strange.update({(table.assets[one], name): int(came[one]) for one in positions if came[one]})
-        if unknown:
-            found = f"{listed([table.assets[one] for one in positions])} have no channel {listed(sorted(unknown))}"
-            out.refused.append(
-                Refused(
-                    record,
-                    "unknown-channel",
-                    f"{found}, expected among: {', '.join(known)}; the rest of the record was used",
-                )
-            )
 
 
 def builder_of(builders: dict[str, ReadingBatchBuilder], arena: Arena) -> ReadingBatchBuilder:
@@ -148,7 +94,7 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
             columns[index] = numbers
         builder.add_table(place.row, telemetry.time_ns, columns, record.offset, record.timestamp * 1_000_000)
     if unknown and place.faults:
-        unknown = _faulty(record, repr(telemetry.asset), place.faults, unknown, out)
+        unknown = refuse_faulty(record, repr(telemetry.asset), place.faults, unknown, out)
     for name in unknown:
         cells = telemetry.channels[name]
         numbers_came = sum(number(cell) is not None for cell in ([cells] if isinstance(telemetry.time_ns, int) else cells))
@@ -180,13 +126,22 @@ def home_of(homes: Homes, asset: str, place: Place, partition: int) -> int:
     return place.partition if home is None or home == partition else home
 
 
-def elsewhere(record: LogRecord, assets: list[str], home: int) -> Refused:
-    what = f"{len(assets)} {'asset' if len(assets) == 1 else 'assets'} ({listed(assets)})"
-    return Refused(
-        record,
-        "partition",
-        f"{what} came on partition {record.partition}, {'its twin lives' if len(assets) == 1 else 'their twins live'} on {home}; "
-        "key records by asset id, and records of many assets so that an asset always comes on one partition; kept in dead-letter",
+def refuse_strays(record: LogRecord, assets: list[str], home: int, out: Tally) -> None:
+    """Readings of assets that live on another partition."""
+    one = len(assets) == 1
+    what, lives = (
+        f"{len(assets)} {'asset' if one else 'assets'} ({listed(assets)})",
+        "its twin lives" if one else "their twins live",
+    )
+    out.counts["other-partition"] += len(assets)
+    out.refused.append(
+        Refused(
+            record,
+            "partition",
+            f"{what} came on partition {record.partition}, {lives} on {home}; "
+            "key records by asset id, and records of many assets so that an asset always comes on one partition; "
+            "kept in dead-letter",
+        )
     )
 
 
@@ -197,7 +152,7 @@ def _coded(column: Any, words: Mapping[str, float]) -> Any:
     return [words.get(cell, cell) if isinstance(cell, str) else cell for cell in column]
 
 
-def _faulty(record: LogRecord, named: str, faults: Mapping[str, str], unknown: list[str], out: Tally) -> list[str]:
+def refuse_faulty(record: LogRecord, named: str, faults: Mapping[str, str], unknown: list[str], out: Tally) -> list[str]:
     """Refuse what comes for channels whose unit can't be converted; which of `unknown` are really not known."""
     found = [faults[name] for name in sorted(unknown) if name in faults]
     if found:

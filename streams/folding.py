@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from streams.batching import Place, add_readings, add_table, builder_of, elsewhere, home_of
+from streams.batching import Place, add_readings, builder_of, home_of, refuse_strays
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folded import Folded, Moved, joined
@@ -18,6 +18,7 @@ from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.placing import Placing, Unplaceable
 from streams.refusals import Refused, one_a_record, unknown, untimely
+from streams.routing import Routes, add_table
 from streams.terms import NEVER
 from streams.unknown_assets import UnknownAssets
 from twin.arena import Arena
@@ -45,6 +46,7 @@ class Folder:
         self.arenas: dict[str, Arena] = {}
         self._window = window
         self._places: dict[str, Place] = {}
+        self._routes = Routes(self._places)
         self._intakes: dict[str, IntakeTable] = {}  # by type
         self._due: dict[str, int] = {}  # twins whose terms change → from which offset on
         self._left: list[tuple[Arena, int]] = []  # rows of twins that moved, free once their last steps are scored
@@ -78,6 +80,7 @@ class Folder:
         intake = compile_intake(arena.type, units)
         self._intakes.setdefault(arena.type.id, IntakeTable(len(arena.type.channels))).put(row, intake)
         self._places[asset] = Place.of(arena, row, partition, intake, units, until)
+        self._routes.clear()
         self._due.pop(asset, None)
         if until != NEVER:
             self._due[asset] = until
@@ -112,6 +115,7 @@ class Folder:
         for asset in [asset for asset, place in self._places.items() if place.partition == partition]:
             self._places.pop(asset).arena.remove(asset)
             self._due.pop(asset, None)
+        self._routes.clear()
         self.placing.drop(partition)
 
     def assets(self, partition: int) -> list[tuple[str, Arena, int]]:
@@ -140,12 +144,12 @@ class Folder:
                     self._change_terms(asset, record, out)
             origin[record.partition, record.offset] = record
             if isinstance(decoded, TelemetryTable):
-                add_table(self._places, homes, builders, record, decoded, out)
+                add_table(self._routes.of(record.partition, decoded.assets, homes), builders, record, decoded, out)
                 continue
             place = self._places[decoded.asset]
             home = home_of(homes, decoded.asset, place, record.partition)
             if home != record.partition:
-                self._refuse_stray(record, decoded.asset, home, out)
+                refuse_strays(record, [decoded.asset], home, out)
                 continue
             add_readings(builder_of(builders, place.arena), place, record, decoded, out)
         self._repeat_disputed(out)
@@ -154,7 +158,7 @@ class Folder:
         return out
 
     def _fold_arenas(
-        self, builders: dict[str, ReadingBatchBuilder], origin: dict[tuple[int, int], LogRecord], out: Folded
+        self, builders: dict[str, ReadingBatchBuilder], origin: Mapping[tuple[int, int], LogRecord], out: Folded
     ) -> None:
         """Fold what was collected. Where a batch is cut in two changes nothing."""
         for type_id, builder in builders.items():
@@ -195,7 +199,9 @@ class Folder:
             yield from self._release(self.placing.tellable(), out)
         elif self.placing and self._revision != self.definitions.revision:
             yield from self._release(self.placing.declared(), out)
-        self._revision = self.definitions.revision
+        if self._revision != self.definitions.revision:
+            self._routes.clear()
+            self._revision = self.definitions.revision
         for record in records:
             if record.offset >= self.placing.deadlines.get(record.partition, NEVER):
                 self._give_up(record.partition, record.offset, out)
@@ -218,7 +224,7 @@ class Folder:
     ) -> Iterable[tuple[LogRecord, Decoded]]:
         """A table's readings of known twins; those of assets without a type wait, asset by asset."""
         out.refused += [Refused(record, flaw.reason, flaw.message) for flaw in table.flaws]
-        strangers = {asset for asset in table.assets if asset not in self._places}
+        strangers = self._routes.strangers(record.partition, table.assets)
         if strangers:
             for telemetry in table.of_each(strangers):
                 try:
@@ -234,7 +240,7 @@ class Folder:
         asset = telemetry.asset
         home = self.definitions.homes.of(asset)
         if home is not None and home != record.partition:
-            self._refuse_stray(record, asset, home, out)
+            refuse_strays(record, [asset], home, out)
             return
         if not self._as_declared and self.definitions.unknown.given_up(asset, record.partition, record.offset):
             out.given_up[record.partition, record.offset] = record
@@ -260,7 +266,7 @@ class Folder:
                 if record.partition == partition:
                     out.given_up[partition, record.offset] = record
                 else:
-                    self._refuse_stray(record, asset, partition, out)
+                    refuse_strays(record, [asset], partition, out)
             out.definitions.append(UnknownAssets.mark(asset, partition, before))
             self.definitions.apply(*out.definitions[-1])
 
@@ -273,7 +279,7 @@ class Folder:
             self._claimed.discard(asset)
             if home is not None and not self.placing.came_on(asset, home):
                 for record in self.placing.give_up(asset):
-                    self._refuse_stray(record, asset, home, out)
+                    refuse_strays(record, [asset], home, out)
                 continue
             try:
                 placed = self.placing.take(asset)
@@ -294,7 +300,3 @@ class Folder:
             if place is not None and place.partition == self.definitions.homes.of(asset):
                 self._repeated.add(asset)
                 out.definitions.append(Homes.claim(asset, place.partition))
-
-    def _refuse_stray(self, record: LogRecord, asset: str, home: int, out: Folded) -> None:
-        out.refused.append(elsewhere(record, [asset], home))
-        out.counts["other-partition"] += 1

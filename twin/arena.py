@@ -31,7 +31,7 @@ from twin.reading import NO_TIME, Cells, ReadingBatch
 from twin.rows import MISSING, NO_OFFSET, Rows
 from twin.stragglers import Stragglers
 from twin.types import TwinType
-from twin.windows import Stretches, Windows
+from twin.windows import Stretches, Windows, taken
 
 Ints = NDArray[np.int64]
 
@@ -235,9 +235,9 @@ class Arena(Rows):
         steps = start[:, None] + np.arange(int(count.max()))
         within = steps < (start + count)[:, None]
         slot = steps % self.slots
-        index = rows[:, None]
+        place = rows[:, None] * self.slots + slot
         grid = close_grid(
-            self.values[index, slot],
+            taken(self.values, place),
             within,
             steps,
             self.carry.take(rows),
@@ -251,8 +251,8 @@ class Arena(Rows):
         at_row, at_step = np.nonzero(grid.emitted)
         emitted_row, emitted_step = rows[at_row], steps[at_row, at_step]
         stretches = Stretches.of(emitted_row, emitted_step, self.window)
-        at = stretches.twin, stretches.step % self.slots
-        cells, cell_quality, slot_offset = self.values[at], self.quality[at], self.slot_offset[at]
+        at = stretches.twin * self.slots + stretches.step % self.slots
+        cells, cell_quality, slot_offset = taken(self.values, at), taken(self.quality, at), self.slot_offset.take(at)
         patches = bridge(
             grid.bridges, rows, start - self.window, self.values, self.quality, at_row, emitted_step, window=self.window
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from twin.plausible import RECENT, Limits, Recent, judge
 from twin.quality import Quality
 from twin.types import Channel
 
+_T = TypeVar("_T", bound=np.generic)
 NEVER = np.iinfo(np.int64).min // 2
 
 
@@ -46,7 +48,9 @@ class Carry:
         )
 
     def take(self, rows: NDArray[np.int64] | slice) -> Carry:
-        return Carry(*(getattr(self, name)[rows] for name in CARRIED))
+        if isinstance(rows, slice):
+            return Carry(*(getattr(self, name)[rows] for name in CARRIED))
+        return Carry(*(getattr(self, name).take(rows, axis=0) for name in CARRIED))
 
     def put(self, rows: NDArray[np.int64] | slice, other: Carry) -> None:
         for name in CARRIED:
@@ -116,31 +120,20 @@ def close_grid(
     recent = Recent(carry.recent_value, carry.recent_step)
     judged = judge(cells, came, outside, steps, recent, rules.plausible)
     fit = came & ~outside & ~judged.spike & ~judged.wrong_unit
-    position = np.broadcast_to(np.arange(steps.shape[1])[None, :, None], cells.shape)
 
     # hold the last good value through short gaps
-    source = np.maximum.accumulate(np.where(fit, position, -1), axis=1)
-    picked = np.take_along_axis(cells, np.maximum(source, 0), axis=1)
-    held = np.where(source >= 0, picked, carry.good_value[:, None, :])
-    held_step = np.where(
-        source >= 0,
-        np.take_along_axis(np.broadcast_to(steps[:, :, None], cells.shape), np.maximum(source, 0), axis=1),
-        carry.good_step[:, None, :],
-    )
+    source = _newest(fit)
+    held = _picked(cells, source, carry.good_value)
+    held_step = _picked(np.broadcast_to(steps[:, :, None], cells.shape), source, carry.good_step)
     fillable = ~came & rules.fills & (steps[:, :, None] - held_step <= rules.gap_limit) & ~np.isnan(held)
     values = np.where(came, cells, np.where(fillable, held, np.float32(np.nan)))
 
-    # runs of equal values
-    before = np.maximum.accumulate(np.where(came, position, -1), axis=1)
-    previous_at = np.concatenate([np.full_like(before[:, :1], -1), before[:, :-1]], axis=1)
-    previous = np.where(
-        previous_at >= 0, np.take_along_axis(cells, np.maximum(previous_at, 0), axis=1), carry.seen_value[:, None, :]
-    )
-    same = came & (cells == previous)
-    counted = np.cumsum(same, axis=1)
-    reset = np.maximum.accumulate(np.where(came & ~same, counted, -1), axis=1)
-    # a run counts its first value too: 1 after a reset, then one more for each equal value
-    run = np.where(reset >= 0, counted - reset + 1, carry.equal_run[:, None, :] + counted)
+    # runs of equal values: each counts its first one too
+    seen = _picked(cells, _newest(came), carry.seen_value)
+    same = came & (cells == np.concatenate([carry.seen_value[:, None], seen[:, :-1]], axis=1))
+    counted: NDArray[np.int64] = np.cumsum(same, axis=1)
+    reset = _picked(counted, _newest(came & ~same), 1 - carry.equal_run)
+    run = counted - reset + 1
     stuck = came & (run >= rules.stuck_after)
 
     quality = np.zeros(cells.shape, np.uint8)
@@ -151,17 +144,14 @@ def close_grid(
     quality[fillable] |= np.uint8(Quality.GAP)
     quality[np.isnan(values)] |= np.uint8(Quality.MISSING)
 
-    any_came = came.any(axis=2)
-    data_step = np.maximum(np.maximum.accumulate(np.where(any_came, steps, NEVER), axis=1), carry.data_step[:, None])
+    any_came = np.asarray(came.any(axis=2))
+    data_step = _picked(steps, _newest(any_came), carry.data_step)
     emitted = within & (steps - data_step <= gap_steps)
 
-    seen_value = np.where(
-        before[:, -1] >= 0, np.take_along_axis(cells, np.maximum(before[:, -1:], 0), axis=1)[:, 0], carry.seen_value
-    )
     carry_out = Carry(
         good_value=held[:, -1].astype(np.float32),
         good_step=held_step[:, -1],
-        seen_value=seen_value.astype(np.float32),
+        seen_value=seen[:, -1].astype(np.float32),
         equal_run=run[:, -1],
         data_step=data_step[:, -1],
         recent_value=judged.recent.value,
@@ -169,3 +159,18 @@ def close_grid(
     )
     bridges = find_bridges(cells, fit & rules.linear, steps, held, held_step, carry.good_value, carry.good_step, rules.gap_limit)
     return ClosedGrid(values.astype(np.float32), quality, emitted, carry_out, bridges)
+
+
+def _newest(marked: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """For each cell of (A, S, ...) the newest place along S up to it that is marked, -1 before the first; None: each its own."""
+    if marked.all():  # as with sources that send everything at every step
+        return None
+    place = np.arange(marked.shape[1]).reshape(1, -1, *[1] * (marked.ndim - 2))
+    return np.asarray(np.maximum.accumulate(np.where(marked, place, -1), axis=1))
+
+
+def _picked(of: NDArray[_T], at: NDArray[np.int64] | None, before: NDArray[_T]) -> NDArray[_T]:
+    """Cells of (A, S, ...) by `_newest`; from (A, ...) `before` the first place."""
+    if at is None:
+        return of
+    return np.where(at >= 0, np.take_along_axis(of, np.maximum(at, 0), axis=1), before[:, None])

@@ -126,6 +126,11 @@ class Stretches:
         return np.asarray(np.minimum(found[first], found[first + self.size - held]))
 
 
+def taken(ring: NDArray[_T], at: Ints) -> NDArray[_T]:
+    """Cells (..., C) of a ring (A, R, C), `at` row * R + slot: whole rows of C, much faster than by two indices."""
+    return np.asarray(ring.reshape(-1, ring.shape[2]).take(at, axis=0))
+
+
 def _runs(of: NDArray[_T], first: Ints, steps: int) -> NDArray[_T]:
     """Runs of `steps` rows of (S, C) that begin at `first`, copied whole: (n, steps, C)."""
     channels = of.shape[1]

@@ -9,6 +9,8 @@ Timestamps without a time zone are taken as UTC.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -124,9 +126,9 @@ def _assets(table: pa.Table, asset: str | None) -> tuple[tuple[str, ...], NDArra
 def _chunk_assets(chunk: pa.Array) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
     names, numbers = asset_names(encoded.dictionary)
-    indices = encoded.indices.cast(pa.int64())
+    indices = encoded.indices
     if indices.null_count:
-        indices = pc.fill_null(indices, -1)  # where the -1 stands
+        indices = pc.fill_null(indices.cast(pa.int64()), -1)  # where the -1 stands
     return names, numbers[np.asarray(indices.to_numpy(), np.int64)]
 
 
@@ -183,8 +185,8 @@ def _parsed(text: str) -> int:
         return -1
 
 
-def _values(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A column as numbers, NaN where a cell is empty."""
+def _values(column: pa.ChunkedArray) -> NDArray[Any]:
+    """A column as numbers of any kind, NaN where a cell is empty."""
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
@@ -197,7 +199,7 @@ def _values(column: pa.ChunkedArray) -> NDArray[np.float64]:
         values = pc.fill_null(column.cast(pa.float64(), safe=False), np.nan).to_numpy()
     elif column.null_count:
         values = np.where(column.is_valid().to_numpy(), values, np.nan)
-    return np.asarray(values, np.float64)
+    return np.asarray(values)
 
 
 def _name_bad_rows(flaws: list[Flaw], without_asset: NDArray[np.bool_], timely: NDArray[np.bool_]) -> None:

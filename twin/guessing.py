@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.common_units import canonical
 from twin.quantities import DTDL_UNITS, SEMANTIC_TYPES, UNIT_TYPES
 from twin.units import conversion, known
 
@@ -106,10 +107,7 @@ def _of(unit: str, semantic: str) -> bool:
 
 def _dtdl_unit(text: str) -> str | None:
     """The extension's name for what pint reads, or pint's where it has none."""
-    found = text.strip().replace("³", "**3").replace("²", "**2")
-    found = {"°C": "degC", "°F": "degF", "C": "degC", "F": "degF", "m3": "m**3", "m3/h": "m**3/h", "l/s": "litre/s"}.get(
-        found, found
-    )
+    found = canonical({"C": "°C", "F": "°F"}.get(text.strip(), text.strip())).replace("³", "**3").replace("²", "**2")
     if found in DTDL_UNITS:
         return found
     if not known(found):

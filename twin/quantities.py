@@ -111,6 +111,7 @@ _PINT = {
     "maxwell": "1e-8 * weber",
     "gauss": "1e-4 * tesla",
     "bel": "10 * decibel",
+    "metreOfWater": "9806.65 * pascal",
 }
 # a volt ampere that is apparent, and one that is reactive, are watts to pint; the prefix stands before volt
 _PARTS = [
@@ -131,10 +132,10 @@ def pint_expression(unit: str) -> str:
     >>> pint_expression("kilogramPerCubicMetre"), pint_expression("kilowattHour"), pint_expression("psi")
     ('kilogram / metre ** 3', 'kilowatt * hour', 'psi')
     """
-    if unit not in DTDL_UNITS:
-        return unit
     if unit in _PINT:
         return _PINT[unit]
+    if unit not in DTDL_UNITS:
+        return unit
     words = re.sub(r"([A-Z])", r"_\1", unit).lower()
     for pattern, replacement in _PARTS:
         words = re.sub(pattern, replacement, words)

@@ -1,8 +1,8 @@
 """Units: whether a word names one, and how a reading in one unit becomes one in another.
 
-In:   names of DTDL's QuantitativeTypes extension, or what pint reads ("psi", "degC", "l/min").
+In:   names of DTDL's QuantitativeTypes extension, what plants write ("°C", "m3/h"), or what pint reads ("furlong", "l/min").
 Out:  `Conversion`: scale and offset, exact for offset units such as degrees Celsius.
-Pure: pint is imported on the first use, as a process that converts nothing needs none of it.
+Pure: common units convert by a table (`twin.common_units`); pint is imported when another comes, which takes a second.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
 
+from twin.common_units import COMMON, affine, canonical
 from twin.errors import UnitUnusable
 from twin.quantities import DTDL_UNITS, SEMANTIC_TYPES, UNIT_TYPES, pint_expression
 
-_EXPECTED = "a unit of DTDL's QuantitativeTypes such as 'kilopascal', or one that pint reads such as 'psi'"
+_EXPECTED = "a unit of DTDL's QuantitativeTypes such as 'kilopascal', a common spelling such as '°C', or one that pint reads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ def _registry() -> Any:
 def _quantity(unit: str) -> Any:
     """One of a unit, as pint holds it. Raises UnitUnusable."""
     registry = _registry()
+    unit = canonical(unit)
     expression = pint_expression(unit)
     try:
-        if unit not in DTDL_UNITS and (len(unit) > _LONGEST or not _UNIT_TEXT.fullmatch(unit)):
+        if unit not in DTDL_UNITS and unit not in COMMON and (len(unit) > _LONGEST or not _UNIT_TEXT.fullmatch(unit)):
             raise ValueError(f"{unit[:_LONGEST]!r} is no product of unit names")
         try:
             return registry.Quantity(Decimal(1), registry.Unit(expression))
@@ -67,6 +69,8 @@ def known(unit: str) -> bool:
     >>> known("litrePerSecond"), known("psi"), known("furlongs per fortnite")
     (True, True, False)
     """
+    if canonical(unit) in COMMON:
+        return True
     try:
         return _quantity(unit) is not None
     except UnitUnusable:
@@ -85,6 +89,12 @@ def conversion(source: str, target: str) -> Conversion:
     >>> conversion("gallonPerMinute", "litrePerSecond").scale
     0.0630901964
     """
+    common = affine(canonical(source), canonical(target))
+    return Conversion(*common) if common is not None else by_pint(source, target)
+
+
+def by_pint(source: str, target: str) -> Conversion:
+    """`conversion` as pint has it, whatever the table says. Raises UnitUnusable."""
     own, wanted = _quantity(source), _quantity(target)
     if source == target:
         return Conversion()

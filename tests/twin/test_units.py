@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from twin.errors import UnitUnusable
@@ -64,3 +67,40 @@ def test_what_is_no_unit_is_refused_at_once(unit: str) -> None:
 def test_units_of_different_things_do_not_convert() -> None:
     with pytest.raises(UnitUnusable, match="expected one that converts to 'litrePerSecond'"):
         conversion("bar", "litrePerSecond")
+
+
+def test_the_table_of_common_units_says_what_pint_says() -> None:
+    """But for hertz, of which pint has 2 pi in a turn a second; drives and encoders have one."""
+    from twin.common_units import COMMON, affine
+    from twin.units import by_pint
+
+    for source, own in COMMON.items():
+        for target, other in COMMON.items():
+            same, hertz = own.quantity == other.quantity, "hertz" in (source, target)
+            assert (affine(source, target) is not None) == same
+            if not same or (hertz and source != target):
+                continue
+            found = by_pint(source, target)
+            assert affine(source, target) == (pytest.approx(found.scale, rel=1e-15), pytest.approx(found.offset, rel=1e-15))
+    assert affine("hertz", "revolutionPerMinute") == (60.0, 0.0)
+
+
+def test_every_spelling_stands_for_a_unit_of_the_table_or_for_itself() -> None:
+    from twin.common_units import COMMON, SPELLINGS
+
+    assert set(SPELLINGS.values()) <= set(COMMON)
+    assert not set(SPELLINGS) & set(COMMON)
+    assert not set(SPELLINGS) & set().union(*UNIT_TYPES.values())
+    for spelling in SPELLINGS:
+        assert known(spelling)
+
+
+def test_common_units_need_no_pint() -> None:
+    """It takes a second to import: no process pays for it that does not have to."""
+    code = (
+        "import sys; from twin.units import conversion, known, unit_fault; from twin.unit_mistakes import conversions_back\n"
+        "assert conversion('°F', 'degreeCelsius').scale == 5 / 9 and known('m3/h') and not unit_fault('psi', None)\n"
+        "assert len(conversions_back('bar')) == 6 and 'pint' not in sys.modules\n"
+        "assert conversion('furlong', 'metre').scale > 201 and 'pint' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

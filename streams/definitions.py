@@ -15,11 +15,11 @@ from typing import Any
 
 import orjson
 from aiokafka import TopicPartition
-from pydantic import ValidationError
 
 from streams import clients
 from streams.homes import PREFIX as HOME
 from streams.homes import Homes
+from streams.keyed_records import read_keyed
 from streams.terms import PREFIX as TERMS
 from streams.terms import Terms
 from streams.topics import Topics
@@ -84,13 +84,15 @@ class Definitions:
             elif name.startswith("type/"):
                 changed = self._declare_type(name, orjson.loads(value or b""))
             elif name.startswith("property/"):
-                changed = self._change_property(name, PropertyChange.model_validate_json(value or b""))
+                changed = self.fleet.change(
+                    read_keyed(PropertyChange, name, value or b"", lambda one: f"property/{one.asset}/{one.time}")
+                )
             elif name.startswith("twin/"):
-                changed = self._declare_twin(name, TwinDeclaration.model_validate_json(value or b""))
+                changed = self._declare_twin(read_keyed(TwinDeclaration, name, value or b"", lambda one: f"twin/{one.asset}"))
             else:
                 expected = "type/<dtmi>, twin/<asset>, property/<asset>/<time> or home/<asset>"
                 raise TypeInvalid(f"key {name!r} is not understood, expected {expected}; not used")
-        except (orjson.JSONDecodeError, ValidationError, LivetwinError) as error:
+        except (orjson.JSONDecodeError, LivetwinError) as error:
             self.unusable[type(error).__name__] += 1
             self._fault(name, str(error))
             return False
@@ -133,9 +135,7 @@ class Definitions:
         elif found.faulty:
             raise TypeInvalid(found.message)
 
-    def _declare_twin(self, name: str, declaration: TwinDeclaration) -> bool:
-        if f"twin/{declaration.asset}" != name:
-            raise TypeInvalid(f"twin {declaration.asset!r} stands under the key {name!r}; not used")
+    def _declare_twin(self, declaration: TwinDeclaration) -> bool:
         if self.fleet.get(declaration.asset) == declaration:
             return False
         kind = self.types.get(declaration.type)
@@ -146,15 +146,8 @@ class Definitions:
         if before is not None and (before.type, before.units) != (declaration.type, declaration.units):
             self.redeclared.add(declaration.asset)
         self.fleet.declare(declaration)
-        self.faults.pop(name, None)
+        self.faults.pop(f"twin/{declaration.asset}", None)
         return True
-
-    def _change_property(self, name: str, change: PropertyChange) -> bool:
-        if f"property/{change.asset}/{change.time}" != name:
-            raise TypeInvalid(
-                f"a change of {change.asset!r} stands under the key {name!r}, expected property/<asset>/<time>; not used"
-            )
-        return self.fleet.change(change)
 
     def _fault(self, name: str, message: str) -> None:
         if len(self.faults) < MOST_FAULTS or name in self.faults:

@@ -11,10 +11,8 @@ repeats its claim then. A tombstone under the key frees the asset.
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
+from streams.keyed_records import read_keyed
 from streams.records import Record
-from twin.errors import LivetwinError
 
 PREFIX = "home/"
 
@@ -24,10 +22,6 @@ class AssetHome(Record):
 
     asset: str
     partition: int
-
-
-class HomeInvalid(LivetwinError):
-    """A record under `home/…` that is no claim."""
 
 
 class Homes:
@@ -41,16 +35,11 @@ class Homes:
         return self._of.get(asset)
 
     def apply(self, name: str, value: bytes | None) -> bool:
-        """Fold one claim; whether an asset's home changed. Raises HomeInvalid: the record is no claim."""
+        """Fold one claim; whether an asset's home changed. Raises RecordInvalid."""
         if value is None:
             self.disputed.discard(name.removeprefix(PREFIX))
             return self._of.pop(name.removeprefix(PREFIX), None) is not None
-        try:
-            claim = AssetHome.model_validate_json(value)
-        except ValidationError as error:
-            raise HomeInvalid(f"{name!r}: {error.errors()[0]['msg']}; not used") from error
-        if PREFIX + claim.asset != name:
-            raise HomeInvalid(f"home of {claim.asset!r} stands under the key {name!r}; not used")
+        claim = read_keyed(AssetHome, name, value, lambda one: PREFIX + one.asset)
         home = self._of.setdefault(claim.asset, claim.partition)
         if home != claim.partition:
             self.disputed.add(claim.asset)

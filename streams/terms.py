@@ -11,10 +11,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from streams.keyed_records import RecordInvalid, read_keyed
 from streams.records import Record
-from twin.errors import LivetwinError
 
 PREFIX = "terms/"
 MOST_TERMS = 64  # kept of one twin; the oldest holds from the beginning then
@@ -37,10 +37,6 @@ class TwinTerms(Record):
     terms: list[Term]
 
 
-class TermsInvalid(LivetwinError):
-    """A record under `terms/…` that tells no terms."""
-
-
 @dataclass(slots=True)
 class Terms:
     """Fold of these records. Twins that were never declared anew are not in it."""
@@ -48,14 +44,11 @@ class Terms:
     _of: dict[str, TwinTerms] = field(default_factory=dict)
 
     def apply(self, name: str, value: bytes) -> bool:
-        """Fold one record; whether it counts. Raises TermsInvalid."""
-        try:
-            found = TwinTerms.model_validate_json(value)
-        except ValidationError as error:
-            raise TermsInvalid(f"{name!r}: {error.errors()[0]['msg']}; not used") from error
+        """Fold one record; whether it counts. Raises RecordInvalid."""
+        found = read_keyed(TwinTerms, name, value, lambda one: f"{PREFIX}{one.asset}/{one.epoch}")
         offsets = [term.offset for term in found.terms]
-        if f"{PREFIX}{found.asset}/{found.epoch}" != name or not offsets or offsets != sorted(set(offsets)):
-            raise TermsInvalid(f"{name!r}: terms of {found.asset!r} from offsets {offsets}, expected rising ones; not used")
+        if not offsets or offsets != sorted(set(offsets)):
+            raise RecordInvalid(f"{name!r} has terms from offsets {offsets}, expected rising ones; not used")
         known = self._of.get(found.asset)
         if known is not None and (known.epoch > found.epoch or known == found):
             return False

@@ -8,10 +8,8 @@ dead-letter. A former owner that folds behind may write a lower offset; the high
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
+from streams.keyed_records import read_keyed
 from streams.records import Record
-from twin.errors import LivetwinError
 
 PREFIX = "unknown/"
 
@@ -22,10 +20,6 @@ class UnknownAsset(Record):
     asset: str
     partition: int
     before: int
-
-
-class UnknownAssetInvalid(LivetwinError):
-    """A record under `unknown/…` that tells no offset."""
 
 
 class UnknownAssets:
@@ -40,13 +34,8 @@ class UnknownAssets:
         return known is not None and known.partition == partition and offset < known.before
 
     def apply(self, name: str, value: bytes) -> bool:
-        """Fold one record; whether it counts. Raises UnknownAssetInvalid."""
-        try:
-            found = UnknownAsset.model_validate_json(value)
-        except ValidationError as error:
-            raise UnknownAssetInvalid(f"{name!r}: {error.errors()[0]['msg']}; not used") from error
-        if PREFIX + found.asset != name:
-            raise UnknownAssetInvalid(f"readings of {found.asset!r} are given up under the key {name!r}; not used")
+        """Fold one record; whether it counts. Raises RecordInvalid."""
+        found = read_keyed(UnknownAsset, name, value, lambda one: PREFIX + one.asset)
         known = self._of.get(found.asset)
         if known is not None and known.partition == found.partition and known.before >= found.before:
             return False

@@ -59,3 +59,22 @@ def test_a_base_that_changes_changes_the_types_that_extend_it() -> None:
     found.apply(b"type/dtmi:plant:Machine;1", orjson.dumps({**MACHINE, "samplingPeriod": "PT5S"}))
     assert found.types["dtmi:plant:Pump;1"].period_ns == 5_000_000_000
     assert found.revision > revision
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("home/p1", b'{"asset":"p1"}', "'home/p1' is no AssetHome: partition: Field required"),
+        ("unknown/p1", b"nonsense", "'unknown/p1' is no UnknownAsset: value: Invalid JSON"),
+        ("terms/p1/3", b'{"asset":"p1","epoch":4,"terms":[]}', "a TwinTerms of 'terms/p1/4' stands under the key 'terms/p1/3'"),
+        ("terms/p1/3", b'{"asset":"p1","epoch":3,"terms":[]}', "'terms/p1/3' has terms from offsets [], expected rising ones"),
+        ("twin/p1", b'{"asset":"p2","type":"dtmi:a;1"}', "a TwinDeclaration of 'twin/p2' stands under the key 'twin/p1'"),
+        ("property/p1/5", b'{"asset":"p1","time":6,"properties":{}}', "of 'property/p1/6' stands under the key 'property/p1/5'"),
+    ],
+)
+def test_a_record_that_is_not_what_its_key_says_is_named_and_changes_nothing(key: str, value: bytes, expected: str) -> None:
+    view = Definitions()
+    assert not view.apply(key.encode(), value)
+    assert expected in view.faults[key]
+    assert view.faults[key].endswith("; not used")
+    assert view.revision == 0

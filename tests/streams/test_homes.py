@@ -109,7 +109,7 @@ def test_what_is_no_claim_is_counted_and_changes_nothing(value: bytes) -> None:
     view = declared("p1")
     assert not view.apply(b"home/p1", value)
     assert view.homes.of("p1") is None
-    assert view.unusable["HomeInvalid"] == 1
+    assert view.unusable["RecordInvalid"] == 1
 
 
 @pytest.mark.kafka

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import orjson
+import pytest
 
 from streams.definitions import Definitions
 

@@ -1,8 +1,9 @@
 # Everything a user or developer runs. Works with GNU make 3.81 (macOS) and newer, on Linux and macOS.
 PY := .venv/bin/python
+NAB ?= ../shared/data/nab
 export TORCH PYTHON
 
-.PHONY: asyncapi help run test check bench bench-rivals test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
+.PHONY: asyncapi help run test check bench bench-rivals eval test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
 .DEFAULT_GOAL := help
 
 help: ## what there is (this list)
@@ -30,6 +31,9 @@ bench: environment-dev ## measure throughput, swaps and latencies; writes build/
 bench-rivals: environment-dev ## the same job in Faust, Quix Streams, Bytewax and Pathway beside livetwin; half an hour
 	@deploy/bench/rivals/environment.sh
 	$(PY) -m deploy.bench rivals $(ARGS)
+
+eval: environment-dev ## score a public benchmark of anomaly detection (NAB=folder of it); writes build/eval.json
+	$(PY) -m deploy.eval --nab $(NAB) $(ARGS)
 
 test-services: environment-dev ## only the tests on real services (Kafka, InfluxDB, a browser), saying which are skipped and why
 	$(PY) -m pytest -m "kafka or influxdb or browser" $(ARGS)

@@ -38,6 +38,7 @@ from twin.types import TwinType
 
 UNTOLD_SHARE = 0.15  # rows taken as normal where --train does not say: what benchmarks call the probationary period
 ROWS_AT_ONCE = 2_000
+STEPS_LEARNT_FROM_MAX = 50_000  # of the grid, the newest ones
 
 
 @dataclass(slots=True)
@@ -75,18 +76,34 @@ def score_file(
     normal = round(UNTOLD_SHARE * len(readings.time_ns)) if train_rows is None else min(train_rows, len(readings.time_ns))
     definitions, kind = _declared(path, readings)
     task = progress.add_task(path.name, total=len(readings.time_ns) + normal)
-    builder = StepBlockBuilder(kind, max_steps=max(normal, 1))
+    builder = StepBlockBuilder(kind, max_steps=_steps_spanned(readings.time_ns[:normal], kind.period_ns))
     for closed, assets in _closed(Folder(definitions), readings, normal, progress, task):
         builder.add(assets, closed.step, closed.values, closed.quality)
     try:
         block = builder.block()
         model = train(
-            type=kind, block=block, base=None, number=1, alarms_per_twin_day=alarms_per_twin_day, seed=seed, threads=1
+            type=kind,
+            block=block,
+            base=None,
+            number=1,
+            alarms_per_twin_day=alarms_per_twin_day,
+            seed=seed,
+            threads=1,
+            holdout_share=0.0,
         ).model
     except (TrainingImpossible, ValueError) as error:
         raise FileRefused(f"{path}: the first {normal} rows can't be learnt from ({error}); nothing was scored") from error
     scores = _score(definitions, kind, readings, model, progress, task)
     return _table(readings, kind, scores)
+
+
+def _steps_spanned(time_ns: NDArray[np.int64], period_ns: int) -> int:
+    """Steps of the grid from the first reading to the last: more than there are readings where some are missing.
+
+    >>> _steps_spanned(np.array([0, 10, 11, 95]), 10)
+    10
+    """
+    return int(min(time_ns[-1] // period_ns - time_ns[0] // period_ns + 1, STEPS_LEARNT_FROM_MAX)) if len(time_ns) else 1
 
 
 def _declared(path: Path, readings: FileReadings) -> tuple[Definitions, TwinType]:

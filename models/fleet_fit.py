@@ -65,7 +65,7 @@ def components(x: NDArray[np.float32], good: NDArray[np.bool_], train: NDArray[n
         run = np.lib.stride_tricks.sliding_window_view(whole[twin], span).all(axis=1)
         starts = np.flatnonzero(run)
         starts = starts[:: max(1, len(starts) // WINDOWS_MAX)]
-        windows = x[twin][starts[:, None] + np.arange(span)].reshape(len(starts), -1)
+        windows = x[twin][starts[:, None] + np.arange(span)].reshape(len(starts), span * x.shape[2])
         fits.append(pca.fit(windows.clip(-20, 20), explained=EXPLAINED, components_max=COMPONENTS_MAX))
     return pca.stack(fits, min(COMPONENTS_MAX, span * x.shape[2] - 1))
 

@@ -28,11 +28,11 @@ class Split:
         return Split(self.train[twins], self.calibrate[twins], self.holdout_start)
 
 
-def split_in_time(good: NDArray[np.bool_]) -> Split:
+def split_in_time(good: NDArray[np.bool_], holdout_share: float = HOLDOUT_SHARE) -> Split:
     """Split each twin's own usable steps: older part, newer part, and the common newest hold-out. `good` is (A, T, C)."""
     usable = good.any(axis=2)
     steps = usable.shape[1]
-    holdout_start = steps - int(steps * HOLDOUT_SHARE)
+    holdout_start = steps - int(steps * holdout_share)
     before = usable & (np.arange(steps) < holdout_start)
     place = np.cumsum(before, axis=1)  # 1 for a twin's first usable step
     cut = np.ceil(place[:, -1:] * (1 - CALIBRATION_SHARE))

@@ -62,6 +62,7 @@ def train(
     seed: int,
     threads: int,
     exclude: NDArray[np.bool_] | None = None,
+    holdout_share: float = HOLDOUT_SHARE,
 ) -> Trained:
     """Train the version `number` of a type.
 
@@ -74,6 +75,7 @@ def train(
         seed: of initial weights, shuffling and dropout.
         threads: CPU threads.
         exclude: (A, T) steps under an alarm or marked faulty; they neither train nor calibrate.
+        holdout_share: newest steps of the block that are kept for a gate; 0 where no gate will judge.
 
     Raises:
         TrainingImpossible: no twin has enough good steps.
@@ -88,7 +90,7 @@ def train(
     good = good_cells(block.values, block.quality)  # (A, T, C)
     if exclude is not None:
         good &= ~exclude[:, :, None]
-    split = split_in_time(good)
+    split = split_in_time(good, holdout_share)
     train_steps, calibration_steps = split.train.sum(axis=1), split.calibrate.sum(axis=1)
     kept = np.flatnonzero((train_steps >= fleet_fit.TRAIN_STEPS_MIN) & (calibration_steps >= CALIBRATION_STEPS_MIN))
     if not len(kept):

@@ -61,3 +61,17 @@ def test_one_file_for_several_inputs_is_refused(csv: Path) -> None:
     result = CliRunner().invoke(app, ["score", str(csv), str(csv), "--out", str(csv.parent / "x.csv")])
     assert isinstance(result.exception, FileRefused)
     assert "expected a folder" in str(result.exception)
+
+
+def test_a_file_with_long_gaps_is_learnt_from_all_of_its_first_rows(tmp_path: Path) -> None:
+    steps = np.flatnonzero(np.arange(1200) % 4 < 3)  # never four steps in a row, so the first 150 rows span 200 steps
+    steps[60:] += 3_000
+    times = np.datetime64(START_S, "s") + 300 * steps
+    value = 10 + np.random.default_rng(4).normal(0, 1, len(steps))
+    value[700:] += 30
+    path = tmp_path / "gaps.csv"
+    path.write_text("timestamp,value\n" + "\n".join(f"{t}Z,{v:.4f}" for t, v in zip(times, value, strict=True)) + "\n")
+    result = CliRunner().invoke(app, ["score", str(path), "--train", "150", "--out", str(tmp_path / "scores.csv")])
+    assert result.exit_code == 0, result.output
+    score = pyarrow.csv.read_csv(tmp_path / "scores.csv").column("score").to_numpy()
+    assert score[700:710].max() > score[150:700].max()

@@ -1,0 +1,1 @@
+"""Evaluations: how well livetwin detects, on public benchmarks, beside what others published."""

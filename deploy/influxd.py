@@ -6,6 +6,8 @@ Out:  a server that can be killed and started again on the same port with the sa
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 import urllib.request
@@ -123,6 +125,11 @@ class InfluxDbServer:
         if self._process is not None:
             self._process.stop(20)
             self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Such as SIGSTOP, after which it takes connections and answers none."""
+        assert self._process is not None
+        os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         assert self._process is not None

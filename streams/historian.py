@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -23,14 +23,17 @@ from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeEr
 from streams import clients, dead_letter
 from streams.historian_records import Batch, Item, RecordRefused
 from streams.history import HistoryBlock
+from streams.lag_keeping import LagKeeping
 from streams.records import Alert, Serving
-from streams.stores.port import StoreError, StoreUnavailable, TwinStore
+from streams.stores.port import KeepsLag, StoreError, StoreUnavailable, TwinStore
 from streams.topics import Topics
+from streams.waiting import pause
 
 log = logging.getLogger(__name__)
 _BATCH_S = 0.5
 _BATCH_BYTES = 2 * clients.MIB  # some 20,000 steps of five channels
 _POLL_RECORDS = 64
+_FETCH = {"max_partition_fetch_bytes": 2 * clients.MIB, "fetch_max_bytes": 8 * clients.MIB}  # held while the store is away
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
 _MEASURE_EVERY_S = 2.0
@@ -66,6 +69,7 @@ class Historian:
         stats: HistorianStats | None = None,
     ) -> None:
         self.stats = stats or HistorianStats()
+        self.keeps_lag = False  # of several historians one: who has the first partition of the history
         self._bootstrap = bootstrap
         self._topics = topics
         self._store = store
@@ -89,7 +93,7 @@ class Historian:
                     retry_s = _FIRST_RETRY_S
                 self.stats.waiting_for = f"Kafka: {type(error).__name__}: {error}"
                 log.warning("historian-waits-for-kafka error=%s retry_s=%.1f", self.stats.waiting_for, retry_s)
-                await _pause(stop, retry_s)
+                await pause(stop, retry_s)
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
     async def _session(self, stop: asyncio.Event) -> None:
@@ -99,9 +103,7 @@ class Historian:
             opened.push_async_callback(producer.stop)
             await producer.start()
             sources = (self._topics.history, self._topics.alerts, self._topics.models)
-            consumer = clients.consumer(
-                self._bootstrap, *sources, group=self._group, client_id="livetwin-historian", fetch_max_bytes=32 * clients.MIB
-            )
+            consumer = clients.consumer(self._bootstrap, *sources, group=self._group, client_id="livetwin-historian", **_FETCH)
             opened.push_async_callback(consumer.stop)
             await consumer.start()
             self.stats.waiting_for = None
@@ -200,7 +202,7 @@ class Historian:
             for partition, records in (await consumer.getmany(timeout_ms=100, max_records=1)).items():
                 consumer.seek(partition, records[0].offset)  # came between an assignment and its pause
             await self._measure_lag(consumer, held=batch.first)
-            await _pause(stop, 0.1)
+            await pause(stop, 0.1)
 
     async def _enforce_limits_when_due(self) -> None:
         if time.monotonic() < self._limits_due:
@@ -247,6 +249,7 @@ class Historian:
             return
         self._measure_due = time.monotonic() + _MEASURE_EVERY_S
         own = consumer.assignment()
+        self.keeps_lag = TopicPartition(self._topics.history, 0) in own
         if not own:
             return
         ends = await consumer.end_offsets(list(own))
@@ -277,7 +280,14 @@ async def run_historian(
     historian = Historian(
         bootstrap=bootstrap, topics=topics, store=store, group=group, max_age_ns=max_age_ns, max_bytes=max_bytes, stats=stats
     )
-    await historian.run(stop)
+    keeping = LagKeeping(bootstrap, topics, store, lambda: historian.keeps_lag) if isinstance(store, KeepsLag) else None
+    beside = None if keeping is None else asyncio.create_task(keeping.run(stop))
+    try:
+        await historian.run(stop)
+    finally:
+        if beside is not None:
+            beside.cancel()
+            await asyncio.wait({beside})
 
 
 async def _cluster_id(bootstrap: str) -> str:
@@ -287,8 +297,3 @@ async def _cluster_id(bootstrap: str) -> str:
         return str((await admin.describe_cluster())["cluster_id"])
     finally:
         await admin.close()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

@@ -24,6 +24,7 @@ class Owned:
     settled_until: int  # up to here an owner before us may have written outputs: no switch before it
     scored: Reached  # behind `position` while a batch is folded but not scored
     switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
+    newest_ns: dict[str, int] = field(default_factory=dict)  # model name → end of the newest scored step
 
     @property
     def free_from(self) -> int:

@@ -98,7 +98,11 @@ class Partitions:
                 continue
             scorer, roster = self.switching.scorer(self._folder.arenas[closed.type.id]), batch.rosters[closed.type.id]
             out.counts["steps"] += len(closed)
-            out.write(scorer.score(closed, roster), scorer.conditions, roster, self._topics, by)
+            scored = scorer.score(closed, roster)
+            for partition, time_ns in scored.newest_ns().items():
+                newest = self._owned[partition].newest_ns
+                newest[closed.type.slug] = max(time_ns, newest.get(closed.type.slug, time_ns))
+            out.write(scored, scorer.conditions, roster, self._topics, by)
         for state in batch.silent:
             out.write_state(state, self._topics, by[state.partition].headers)
         out.announced = self.switching.inherited()

@@ -244,6 +244,9 @@ class Switch(Record):
     version: str
     sha256: str
     uri: str
+    event_ns: int | None = Field(
+        default=None, description="end of the newest step of this model that the partition had below `offset`; None: none yet"
+    )
 
 
 class Serving(Record):

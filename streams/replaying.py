@@ -23,6 +23,7 @@ from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.formats.readings import latest_times
+from streams.lag import NotedPosition
 from streams.log_record import LogRecord
 from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
@@ -40,8 +41,9 @@ _WARM_UP_STEPS = 64  # folded before the block begins, so that gaps and stuck ru
 class Replay:
     """Blocks of all types, brought up to date on demand. Used from one event loop; folding runs in a thread."""
 
-    def __init__(self, bootstrap: str, topics: Topics, *, max_steps: int) -> None:
-        self._bootstrap, self._topics, self._max_steps = bootstrap, topics, max_steps
+    def __init__(self, bootstrap: str, topics: Topics, *, max_steps: int, noted: NotedPosition | None = None) -> None:
+        """`noted`: where to tell how far telemetry is read."""
+        self._bootstrap, self._topics, self._max_steps, self._noted = bootstrap, topics, max_steps, noted
         self.definitions = Definitions()
         self.periods = TrainingPeriods()
         self.builders: dict[str, StepBlockBuilder] = {}  # by type id
@@ -87,7 +89,14 @@ class Replay:
         async for records in read_up_to(self._telemetry, end, stop, max_records=_BATCH_RECORDS):
             await asyncio.to_thread(self._fold, records)
             count += len(records)
+            await self._note_position()
+        await self._note_position()
         return count
+
+    async def _note_position(self) -> None:
+        if self._noted is not None:
+            own = self._telemetry.assignment()
+            await self._noted.note({partition: await self._telemetry.position(partition) for partition in own})
 
     def _tell(self, record: ConsumerRecord) -> None:
         if record.topic == self._topics.definitions:

@@ -17,6 +17,7 @@ from models.port import LEARNING, Served
 from models.risk import SEVERITIES, RiskState
 from streams.conditions import Conditions, Transition
 from twin.arena import Arena, ClosedSteps
+from twin.reading import NO_TIME
 from twin.rows import Roster
 
 Ints = NDArray[np.int64]
@@ -43,6 +44,13 @@ class Scored:
     alarm: NDArray[np.bool_]  # (N,)
     severity: NDArray[np.int64]  # (N,) codes of models.risk
     transitions: list[Transition] = field(default_factory=list)  # index: position in closed
+
+    def newest_ns(self) -> dict[int, int]:
+        """End of the newest step of each partition."""
+        newest = np.full(int(self.partition.max(initial=-1)) + 1, NO_TIME)
+        np.maximum.at(newest, self.partition, self.closed.time_ns)
+        there = np.flatnonzero(newest != NO_TIME)
+        return dict(zip(there.tolist(), newest[there].tolist(), strict=True))
 
     def version_of(self, index: int) -> Served | None:
         return None if self.learning[index] else self.served[int(self.version[index])]

@@ -107,9 +107,8 @@ class Switching:
 
     def _add_switch(self, name: str, partition: int, owned: Owned, switch: Switch, now_ns: int) -> Announcement:
         known = owned.switches.get(name, [])
-        at = switch.model_copy(
-            update={"offset": max([owned.scored.position, owned.settled_until] + [one.offset for one in known])}
-        )
+        offset = max([owned.scored.position, owned.settled_until] + [one.offset for one in known])
+        at = switch.model_copy(update={"offset": offset, "event_ns": owned.newest_ns.get(name)})
         kept = [one for one in known if one.offset < at.offset]
         floor = sum(one.offset <= owned.begin for one in kept) - 1
         owned.switches[name] = [*kept[max(floor, 0) :][1 - MOST_SWITCHES :], at]

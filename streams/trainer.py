@@ -22,6 +22,7 @@ from models.registry import Registry
 from models.update import UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
 from streams import clients
+from streams.lag import TRAINER, NotedPosition, group_of
 from streams.models_topic import Change, ModelsView, follow
 from streams.records import ModelAlias, ModelCommand
 from streams.releases import Releases
@@ -30,6 +31,7 @@ from streams.run_recording import RunRecording
 from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
 from streams.training_worker import TrainingWorker
+from streams.waiting import pause
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ async def run_trainer(
             if time.monotonic() - started > _LONGEST_WAIT_S:
                 wait_s = 1.0
             log.warning("trainer-waits", extra={"found": repr(group.exceptions[0]), "retry_in_s": wait_s})
-            await _pause(stop, wait_s)
+            await pause(stop, wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
 
@@ -91,7 +93,10 @@ async def _run_once(bootstrap: str, topics: Topics, home: Path, rules: TrainingR
         producer = clients.producer(bootstrap, client_id="livetwin-trainer")
         opened.push_async_callback(producer.stop)
         await producer.start()
-        replay = await opened.enter_async_context(Replay(bootstrap, topics, max_steps=rules.max_steps))
+        noted = NotedPosition(bootstrap, group_of(topics, TRAINER), client_id="livetwin-trainer-position")
+        opened.push_async_callback(noted.stop)
+        await noted.start()
+        replay = await opened.enter_async_context(Replay(bootstrap, topics, max_steps=rules.max_steps, noted=noted))
         worker = TrainingWorker()
         opened.push_async_callback(worker.close)
         releases = Releases(producer, topics, view, WeightFiles(home))
@@ -148,7 +153,7 @@ class Trainer:
                     await self._round(builder, stop)
             for command in self._asked_of_nobody():
                 await self._releases.refuse(command, "missing: it has no closed steps yet; nothing was trained")
-            await _pause(stop, _POLL_S)
+            await pause(stop, _POLL_S)
 
     def _first_and_small_first(self, builder: StepBlockBuilder) -> tuple[bool, int, str]:
         """Twins without a model wait for the shortest training, not behind another type's next version."""
@@ -251,14 +256,6 @@ class Trainer:
             for name in list(self._view.models):
                 await self._releases.undo_refused(name)
             await _first_set(stop, self._woken)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait, but not longer than until `stop`."""
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 async def _first_set(*events: asyncio.Event) -> None:

@@ -16,6 +16,7 @@ from deploy.grafana.frame import fleet_of
 from streams.definitions import Definitions, follow_definitions, read_definitions
 from streams.stores.port import StoreUnavailable
 from streams.topics import Topics
+from streams.waiting import pause
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ async def _write_changes(
             if not await _until_done(write, stop, "dashboards-wait"):
                 return
             written = types
-        await _pause(stop, _LOOK_EVERY_S)
+        await pause(stop, _LOOK_EVERY_S)
 
 
 async def _until_done(act: Callable[[], bool], stop: asyncio.Event, event: str) -> bool:
@@ -76,13 +77,6 @@ async def _until_done(act: Callable[[], bool], stop: asyncio.Event, event: str) 
             return True
         except (StoreUnavailable, ExportFailed) as error:
             log.warning(event, extra={"error": str(error), "retry_s": delay_s})
-            await _pause(stop, delay_s)
+            await pause(stop, delay_s)
             delay_s = min(2 * delay_s, longest_s)
     return False
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

@@ -56,7 +56,7 @@ def router(gateway: Gateway, registry: CollectorRegistry, version: str) -> APIRo
         states = gateway.follower.partitions(gateway.topics.state) or 1
         return asyncapi.document(bootstrap=gateway.bootstrap, topics=gateway.topics, partitions=states, version=version)
 
-    @routes.get("/v1/system", summary="Roles, views, historian, refused records")
+    @routes.get("/v1/system", summary="Roles, how far each is behind, views, historian, refused records")
     async def system() -> dict[str, Any]:
         return await overview(gateway)
 
@@ -74,6 +74,9 @@ async def overview(gateway: Gateway) -> dict[str, Any]:
         "broker": {"address": gateway.bootstrap, "reachable": status.reachable, "problem": status.problem},
         "views": {"caught_up": status.caught_up, "missing": status.missing, "records": status.records},
         "roles": gateway.roles(),
+        "lag": None
+        if gateway.lag.newest is None
+        else {role.role: {"members": role.members, "records": dict(role.records)} for role in gateway.lag.newest},
         "historian": None
         if historian is None
         else {

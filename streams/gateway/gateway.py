@@ -17,6 +17,7 @@ from streams.gateway.producing import RecordProducer
 from streams.gateway.sse import EventHub
 from streams.gateway.views import LiveViews
 from streams.historian import HistorianStats
+from streams.lag import LagWatch
 from streams.stores.port import TwinStore
 from streams.topics import Topics
 
@@ -34,6 +35,7 @@ class Gateway:
     follower: TopicFollower
     producer: RecordProducer
     operator: Operator
+    lag: LagWatch
     historian: HistorianStats | None = None
     started: float = field(default_factory=time.time)
 
@@ -80,4 +82,5 @@ def assemble(*, bootstrap: str, topics: Topics, home: Path, store: TwinStore) ->
         follower=TopicFollower(bootstrap, topics, views, on_change),
         producer=producer,
         operator=Operator(topics, producer, views),
+        lag=LagWatch(bootstrap, topics),
     )

@@ -68,7 +68,19 @@ class _Views(Collector):
         for topic, count in gateway.producer.produced.items():
             produced.add_metric([topic], count)
         yield produced
+        yield from self._lag()
         yield from self._store()
+
+    def _lag(self) -> Iterator[Metric]:
+        lag = GaugeMetricFamily("livetwin_role_lag_records", "Records that a role has still to do", labels=["role", "topic"])
+        members = GaugeMetricFamily("livetwin_role_members", "Processes of a role that share the partitions", labels=["role"])
+        for role in self._gateway.lag.newest or ():
+            for topic, records in role.records.items():
+                lag.add_metric([role.role, topic], records)
+            if role.members is not None:
+                members.add_metric([role.role], role.members)
+        yield lag
+        yield members
 
     def _store(self) -> Iterator[Metric]:
         historian = self._gateway.historian

@@ -18,6 +18,11 @@ _ROLE_TONES: Final = {
     "backoff": Tone("critical", "◆", "Restarting", "", ""),
     "stopped": Tone("silent", "○", "Stopped", "", ""),
 }
+_LAG_TONES: Final = {
+    "keeps-up": Tone("calm", "●", "Keeps up", "", ""),
+    "behind": Tone("watch", "▲", "Behind", "", ""),
+    "nobody": Tone("critical", "◆", "Nobody at work", "", ""),
+}
 _ROLE_WORDS: Final = {
     "kafka": "the log that everything meets on",
     "processor": "folds telemetry into twins, scores them, raises signals",
@@ -57,6 +62,8 @@ class SystemPage:
             self._tiles = markup("", classes="lt-tiles wide")
             with panel("Roles"):
                 self._roles = markup("")
+            with panel("How far each role is behind"):
+                self._lag = markup("")
             with panel("Refused records") as controls:
                 with controls:
                     markup(code(self._gateway.topics.dead_letter, "lt-muted"), tag="span")
@@ -70,6 +77,7 @@ class SystemPage:
         found = await overview(self._gateway)
         set_content(self._tiles, _tiles(found))
         set_content(self._roles, _roles(found["roles"]))
+        set_content(self._lag, _lag(found["lag"]))
         set_content(self._dead, _dead_letters(found["dead_letters"]["newest"]))
 
 
@@ -86,7 +94,13 @@ def _tiles(found: dict[str, Any]) -> str:
         ),
     ]
     if historian is None:
-        entries.append(("Historian", "elsewhere", "runs as its own role", OTHER))
+        apart = (found["lag"] or {}).get("historian")
+        if apart is None:
+            entries.append(("Historian", "elsewhere", "runs as its own role", OTHER))
+        else:
+            lag, members = sum(apart["records"].values()), apart["members"]
+            told = f"{members} on their own" if members else "nobody at work: history waits in Kafka"
+            entries.append(("Historian lag", f"{lag:,} records", told, _WATCH if not members or lag > _MUCH_LAG else _GOOD))
     else:
         lag = sum(historian["lag"].values())
         waiting = historian["waiting_for"]
@@ -118,6 +132,26 @@ def _role(name: str, role: dict[str, Any]) -> tuple[Content, ...]:
         "–" if last is None else str(last),
         str(role.get("pid") or "–"),
     )
+
+
+def _lag(roles: dict[str, dict[str, Any]] | None) -> str:
+    if roles is None:
+        return f'<div class="lt-body">{small("Not known: the broker has not answered yet.")}</div>'
+    rows = []
+    for name, role in roles.items():
+        behind, members = sum(role["records"].values()), role["members"]
+        topics = ", ".join(f"{topic} {records:,}" for topic, records in role["records"].items() if records)
+        state = "nobody" if members == 0 else "behind" if behind > _MUCH_LAG else "keeps-up"
+        rows.append(
+            (
+                two_lines(Html(f"<b>{esc(name)}</b>"), _ROLE_WORDS.get(name, "")),
+                Html(chip(_LAG_TONES[state])),
+                "–" if members is None else str(members),
+                f"{behind:,}",
+                topics or "–",
+            )
+        )
+    return table(("Role", "State", "Processes", "Records to do", "Where"), rows, right=(2, 3), hide_on_phone=(2, 4))
 
 
 def _dead_letters(newest: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from streams.history import HistoryBlock
+from streams.lag import RoleLag
 from streams.records import Alert, Serving
 from streams.stores import influxdb_limits, influxdb_records, influxdb_setup, influxdb_steps
 from streams.stores.fencing import EpochFence, Fence
@@ -63,15 +64,18 @@ class InfluxDbStore:
                 new = self._learn(admitted)
                 if changed or new:
                     self._server.write(self.buckets.records, [b"\n".join([*map(influxdb_records.fence_line, changed), *new])])
-                for block in together(admitted):
-                    known = self._catalog.types[block.type]
+                joined = [(block, self._catalog.types[block.type]) for block in together(admitted)]
+                for block, known in joined:
                     self._server.write(self.buckets.steps, step_bodies(block, known.measurement, known.keys))
+                hours, marks = self._rollup.marks([(block, known.measurement) for block, known in joined])
+                if marks:
+                    self._server.write(self.buckets.records, [b"\n".join(marks)])
             except BaseException:
                 self._fence.undo()
                 self._catalog_until = 0.0  # what is new may not be in
                 raise
             self._fence.kept(changed)
-            self._rollup.touch(admitted)
+            self._rollup.touch(hours)
 
     def _learn(self, blocks: Sequence[HistoryBlock]) -> list[bytes]:
         with self._guard:
@@ -98,7 +102,10 @@ class InfluxDbStore:
         self._write_lines([influxdb_records.alert_line(alert) for alert in alerts])
 
     def write_swaps(self, swaps: Sequence[Serving]) -> None:
-        self._write_lines([influxdb_records.swap_line(swap) for swap in swaps])
+        self._write_lines([line for swap in swaps for line in influxdb_records.swap_lines(swap)])
+
+    def write_lag(self, lags: Sequence[RoleLag], *, wall_ns: int) -> None:
+        self._write_lines(influxdb_records.lag_lines(lags, wall_ns))
 
     def _write_lines(self, lines: Sequence[bytes]) -> None:
         with self._writing:

@@ -7,6 +7,7 @@ second, as the age of a step counts from the newest step of its type. Hours in t
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from streams.records import Alert
@@ -17,6 +18,8 @@ from streams.stores.influxdb_server import InfluxDb, identifier
 from streams.stores.influxdb_setup import Buckets
 
 log = logging.getLogger(__name__)
+_DAY_NS = 86_400_000_000_000
+_LAG_KEPT_NS = 7 * _DAY_NS
 _WORTH_DELETING = 0.01  # of the age: a delete a minute would leave InfluxDB with as many marks
 
 
@@ -31,6 +34,7 @@ def ends(server: InfluxDb, buckets: Buckets, known: TypeFields) -> tuple[int, in
 
 def enforce(server: InfluxDb, buckets: Buckets, types: Sequence[TypeFields], *, max_age_ns: int) -> dict[str, int]:
     """Delete steps older than `max_age_ns` against the newest of their type, once that is worth it; what went."""
+    _drop_old_lag(server, buckets)
     dropped = {"steps": 0, "alerts": 0}
     cuts = []
     for known in types:
@@ -51,6 +55,15 @@ def enforce(server: InfluxDb, buckets: Buckets, types: Sequence[TypeFields], *, 
         dropped["alerts"] = _drop_alerts(server, buckets, before_ns=min(cuts))
         log.info("store-limits-enforced steps_dropped=%d alerts_dropped=%d", dropped["steps"], dropped["alerts"])
     return dropped
+
+
+def _drop_old_lag(server: InfluxDb, buckets: Buckets) -> None:
+    """Lag goes by the wall clock, and nobody looks at it for longer than a week; a day at once."""
+    source = f"{identifier(buckets.database)}.{identifier('records')}.{identifier('lag')}"
+    oldest = server.query(buckets.database, f'SELECT first("records") FROM {source}')[0]
+    before_ns = time.time_ns() - _LAG_KEPT_NS
+    if oldest and oldest[0].column("time")[0] < before_ns - _DAY_NS:
+        server.delete(buckets.records, _is("_measurement", "lag"), from_ns=0, to_ns=before_ns)
 
 
 def _drop_alerts(server: InfluxDb, buckets: Buckets, *, before_ns: int) -> int:

@@ -3,7 +3,9 @@
     measurement  tags                    time                                         fields
     alerts       asset, type, condition  onset, whole ms, plus the revision in ns     id, revision, severity, state, …, record
     swaps        model, partition        wall clock of the newest switch              epoch, version, record
+    switches     model, partition        event time of the newest switch              version, offset
     epochs       log, partition          timestamp of the newest record               epoch, written_ms
+    lag          role, topic             wall clock                                   records, members
 
 Each revision of an alert is a point of its own: an older one that comes late changes nothing, and the last point of a series is
 the newest revision of its newest alert.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from streams.lag import RoleLag
 from streams.records import Alert, Serving, alert_id
 from streams.stores.fencing import Fence
 from streams.stores.influxdb_catalog import measurement_of
@@ -68,11 +71,25 @@ def newest_alerts(rows: Iterable[str], into: dict[str, Alert]) -> None:
             into[alert.id] = alert
 
 
-def swap_line(swap: Serving) -> bytes:
-    version = swap.switches[-1].version if swap.switches else ""
+def swap_lines(swap: Serving) -> list[bytes]:
+    """The record at the wall clock of its newest switch; beside it that switch where its partition was in event time."""
+    tags = {"model": swap.name, "partition": str(swap.partition)}
+    newest = swap.switches[-1] if swap.switches else None
+    version = newest.version if newest else ""
     fields: dict[str, str | float | int | bool | None]
     fields = {"epoch": swap.epoch, "version": version, "record": swap.to_bytes().decode()}
-    return line("swaps", {"model": swap.name, "partition": str(swap.partition)}, fields, swap.time_ns)
+    lines = [line("swaps", tags, fields, swap.time_ns)]
+    if newest is not None and newest.event_ns is not None:
+        lines.append(line("switches", tags, {"version": version, "offset": newest.offset}, newest.event_ns))
+    return lines
+
+
+def lag_lines(lags: Sequence[RoleLag], wall_ns: int) -> list[bytes]:
+    return [
+        line("lag", {"role": lag.role, "topic": topic}, {"records": records, "members": lag.members}, wall_ns)
+        for lag in lags
+        for topic, records in lag.records.items()
+    ]
 
 
 def newest_swaps(records: Iterable[str]) -> list[Serving]:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ _HEALS = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 404, 405, 410})
 _PAST_RETENTION = "beyond retention policy"  # somebody gave the bucket an age: what is older is dropped, like by our own limit
 _TIMEOUT_MS = 60_000
+_CHECK = "Check LIVETWIN_INFLUXDB_TOKEN, _ORG and _BUCKET, then `livetwin store setup`"
 
 T = TypeVar("T")
 
@@ -114,7 +116,8 @@ class InfluxDb:
         found = orjson.loads(self.call(f"database {database!r} not read", ask))
         for result in found["results"]:
             if "error" in result:
-                raise StoreRefused(f"{self.url}: {result['error']}; database {database!r} not read")
+                way_out = f". {_CHECK}" if "not found" in result["error"] else ""
+                raise StoreRefused(f"{self.url}: {result['error']}; database {database!r} not read{way_out}")
         return [
             [Rows(s.get("name", ""), s.get("tags", {}), s["columns"], s.get("values", [])) for s in result.get("series", [])]
             for result in found["results"]
@@ -204,7 +207,7 @@ class InfluxDb:
         if error.status == 413:
             return PointsRefused(text)
         if error.status in _REFUSED:
-            return StoreRefused(f"{text}. Check LIVETWIN_INFLUXDB_TOKEN, _ORG and _BUCKET, then `livetwin store setup`")
+            return StoreRefused(f"{text}. {_CHECK}")
         return PointsRefused(text)
 
     def close(self) -> None:
@@ -249,10 +252,17 @@ def _message(error: ApiException) -> str:
 
 
 def _retry_after_s(error: ApiException) -> float | None:
+    """Seconds, or a date, as RFC 9110 has it; None where there is neither."""
     value = error.headers.get("Retry-After") if error.headers else None
+    if value is None:
+        return None
     try:
-        return max(0.0, float(value)) if value is not None else None
-    except ValueError:  # a date: the usual growing delay does
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):  # the usual growing delay does
         return None
 
 

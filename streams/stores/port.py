@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from streams.history import HistoryBlock
+from streams.lag import RoleLag
 from streams.records import Alert, Serving
 from twin.errors import LivetwinError
 
@@ -134,3 +135,12 @@ class TwinStore(Protocol):
     def size_bytes(self) -> int: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class KeepsLag(Protocol):
+    """A store that others draw from directly (Grafana), so that how far each role is behind must be in it, too."""
+
+    def write_lag(self, lags: Sequence[RoleLag], *, wall_ns: int) -> None:
+        """Keep what each role's lag was at a time of the wall clock. Raises StoreError."""
+        ...

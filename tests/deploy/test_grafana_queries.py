@@ -114,7 +114,7 @@ def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
     try:
         store.write_history(plant.blocks)
         store.write_alerts(alerts_of(plant))
-        records = demo._models([kind.id for kind in TYPES])
+        records = demo._models([kind.id for kind in TYPES], plant.swapped_ns)
         store.write_swaps([Serving.model_validate_json(value) for key, value in records if b"/serving/" in key])
     finally:
         store.close()

@@ -17,7 +17,9 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.faults import memory
+from deploy.influxd import built
+from deploy.kafka import EmbeddedKafka
+from tests.faults import memory, store_outage
 from tests.faults.campaign import Campaign
 from tests.faults.injections import ALL, Injection
 from tests.faults.system import running_system
@@ -57,6 +59,12 @@ async def run(arguments: argparse.Namespace, folder: Path) -> None:
             print(f"roles that ended by themselves and were started again: {dict(system.fell)}")
 
 
+async def outage(folder: Path, seconds: float) -> None:
+    load = store_outage.Load(warm_up_mib=8, outage_mib=seconds, outage_s=seconds)
+    with EmbeddedKafka(folder / "kafka", port=0) as kafka:
+        await store_outage.run(kafka.bootstrap, "f.", folder, built(), load, lambda line: print(line, flush=True))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make test-faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="default: a random one, which is printed")
@@ -66,17 +74,27 @@ def main() -> int:
     parser.add_argument("--only", help="names of injections, by comma")
     parser.add_argument("--trainer-every-s", type=float, default=20.0, help="a real trainer trains that often; 0: none")
     parser.add_argument("--memory", type=int, metavar="RECORDS", help="instead: put so many through a processor, does it grow?")
+    parser.add_argument(
+        "--store-outage",
+        type=float,
+        metavar="SECONDS",
+        help="instead: an InfluxDB stands still so long, a MiB of history a second",
+    )
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = random.SystemRandom().randrange(10**6)
     logging.disable(logging.CRITICAL)  # the clients' of this process: a broker that is away is no news here
     folder = Path(tempfile.mkdtemp(prefix="livetwin-faults-"))
-    what = f"{arguments.memory} records" if arguments.memory else f"seed {arguments.seed}, {arguments.rounds} rounds"
+    what = f"seed {arguments.seed}, {arguments.rounds} rounds"
+    if arguments.memory or arguments.store_outage:
+        what = f"{arguments.memory} records" if arguments.memory else f"{arguments.store_outage:g} s without a store"
     print(f"{what}, in {folder}", flush=True)
     began = time.monotonic()
     try:
         if arguments.memory:
             asyncio.run(memory.run(folder, arguments.memory, lambda line: print(line, flush=True)))
+        elif arguments.store_outage:
+            asyncio.run(outage(folder, arguments.store_outage))
         else:
             asyncio.run(run(arguments, folder))
     except Exception:  # noqa: BLE001  whatever it was, its seed and its logs are told

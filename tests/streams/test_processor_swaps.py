@@ -102,6 +102,15 @@ async def test_200_swaps_under_load_mix_no_versions_and_lose_no_step(
     steps = [(asset, int(time)) for block in found for asset, time in zip(block.asset, block.time_ns, strict=True)]
     assert len(steps) == len(set(steps)) == 6 * (fed - 3)
 
+    view = await read_models(kafka, plant.topics)
+    for partition in {block.partition for block in found}:
+        own = [block for block in found if block.partition == partition]
+        changes = [nth for nth in range(1, len(own)) if own[nth].version[0] != own[nth - 1].version[0]]
+        serving = view.serving(TYPE.slug, partition)
+        assert serving is not None
+        told = {switch.event_ns for switch in serving.switches}
+        assert {max(int(block.time_ns.max()) for block in own[:nth]) for nth in changes} <= told, "a swap tells another time"
+
 
 def _tampered(kind: str, good: Path, sha256: str) -> tuple[Path, str]:
     """A version file that must not serve, and the hash it is announced with."""

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -97,10 +98,17 @@ def filled_gateway(kafka: str, home: Path) -> Iterator[Running]:
         await_answer(f"{url}/readyz", status=200)
         steps = sum(len(block) for block in made.blocks)
         deadline = time.monotonic() + 120
-        while (httpx.get(f"{url}/v1/system", timeout=10).json()["historian"] or {}).get("rows_written", 0) < steps:
-            assert time.monotonic() < deadline, "the historian did not write the plant's history within 120 s"
+        while not _written(httpx.get(f"{url}/v1/system", timeout=10).json(), steps, topics.history):
+            assert time.monotonic() < deadline, "the gateway did not tell within 120 s that the plant's history is written"
             time.sleep(0.3)
         yield Running(url, kafka, topics, made, home, process)
+
+
+def _written(system: dict[str, Any], steps: int, topic: str) -> bool:
+    """So many steps are in the store, and the broker knows it."""
+    if system["historian"] is None or system["lag"] is None or system["historian"]["rows_written"] < steps:
+        return False
+    return bool(system["lag"]["historian"]["records"][topic] == 0)
 
 
 @pytest.fixture(scope="session")

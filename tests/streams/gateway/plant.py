@@ -56,6 +56,7 @@ class Plant:
     blocks: list[HistoryBlock] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     declarations: int = 0
+    swapped_ns: int = 0  # end of the last step that the first version scored
 
 
 def partition_of(asset: str) -> int:
@@ -78,6 +79,7 @@ def _history(block: StepBlock, kind: str, plant: Plant, leak_step: int) -> None:
     quality = block.quality.copy()
     quality[0, 80:86] = int(Quality.STUCK)
     times = block.time_ns()
+    plant.swapped_ns = int(times[min(287, block.steps - 1)])
     for row, asset in enumerate(block.assets):
         if asset == LEAK.asset:
             risk[row, leak_step:] = np.maximum(risk[row, leak_step:], np.linspace(0.55, 0.97, block.steps - leak_step))
@@ -182,7 +184,7 @@ def make(days: float = DAYS) -> Plant:
     return plant
 
 
-def _models(kinds: list[str]) -> list[tuple[bytes, bytes]]:
+def _models(kinds: list[str], swapped_ns: int) -> list[tuple[bytes, bytes]]:
     wall = time.time_ns()
     records: list[ModelVersion | ModelAlias | Serving | Refusal] = []
     for kind in kinds:
@@ -242,7 +244,7 @@ def _models(kinds: list[str]) -> list[tuple[bytes, bytes]]:
         for partition in range(PARTITIONS):
             switches = [
                 Switch(offset=0, version="0001-ab12cd34", sha256=SHA, uri="file:///a"),
-                Switch(offset=3_000, version="0002-ef56ab78", sha256=SHA, uri="file:///b"),
+                Switch(offset=3_000, version="0002-ef56ab78", sha256=SHA, uri="file:///b", event_ns=swapped_ns),
             ]
             records.append(Serving(name=name, partition=partition, epoch=1, switches=switches, time_ns=wall - 100 * NS))
     records.append(
@@ -280,7 +282,7 @@ async def publish(bootstrap: str, topics: Topics, plant: Plant, *, history: bool
             await put(topics.state, asset.encode(), state.to_bytes(), partition=state.partition, headers=[("epoch", b"1")])
         for alert in plant.alerts:
             await put(topics.alerts, alert.id.encode(), alert.to_bytes())
-        for key, value in _models([str(one["@id"]) for one in interfaces]):
+        for key, value in _models([str(one["@id"]) for one in interfaces], plant.swapped_ns):
             await put(topics.models, key, value)
         await put(topics.demo_commands, f"fault/leak/{LEAK.asset}".encode(), LEAK.to_bytes())
         began = plant.alerts[0].onset_ns - 3 * STEP_S * NS

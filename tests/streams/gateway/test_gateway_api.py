@@ -311,12 +311,19 @@ def test_metrics_count_twins_alerts_lag_and_requests(http: httpx.Client, running
     assert 'livetwin_alerts_active{acknowledged="false",severity="major"}' in text
     assert "livetwin_historian_lag_records" in text
     assert "livetwin_store_size_bytes" in text
+    behind = running.topics.telemetry
+    assert f'livetwin_role_lag_records{{role="trainer",topic="{behind}"}} ' in text
+    assert 'livetwin_role_members{role="historian"} 1.0' in text
+    assert 'livetwin_role_members{role="processor"} 0.0' in text
     assert 'livetwin_http_requests_total{method="GET",route="/v1/twins/{id}",status="404"}' in text
     assert "livetwin_dead_letter_records 1.0" in text
 
 
-def test_the_system_shows_refused_records_with_their_reason(http: httpx.Client) -> None:
+def test_the_system_shows_lag_and_refused_records_with_their_reason(http: httpx.Client, running: Running) -> None:
     found = http.get("/v1/system").json()
     assert found["broker"]["reachable"]
+    assert found["lag"]["historian"]["members"] == 1
+    assert found["lag"]["historian"]["records"][running.topics.history] == 0
+    assert set(found["lag"]) == {"processor", "historian", "alerting", "trainer"}
     assert found["dead_letters"]["count"] == 1
     assert found["dead_letters"]["newest"][0]["reason"] == "json"

@@ -246,6 +246,12 @@ def test_a_fault_is_switched_on_from_the_demo_page(page: Page, running: Running)
     assert any(DemoCommand.model_validate_json(one.value).fault == "pump-trip" for one in found)
 
 
+def test_the_system_page_says_of_each_role_whether_anybody_is_at_work_and_how_far_it_is_behind(page: Page) -> None:
+    page.goto("/system")
+    expect(page.get_by_role("row").filter(has_text="historian").filter(has_text="Keeps up")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="alerting").filter(has_text="Nobody at work")).to_be_visible()
+
+
 def test_the_theme_can_be_chosen_and_is_remembered(page: Page) -> None:
     page.goto("/system")
     page.get_by_role("button", name="Change between").first.click()

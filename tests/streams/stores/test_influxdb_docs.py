@@ -12,6 +12,7 @@ import pytest
 
 from deploy.influxd import InfluxDbAddress
 from streams.history import HistoryBlock
+from streams.lag import RoleLag
 from streams.records import ChannelEvidence
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb
@@ -43,7 +44,10 @@ def bucket(influxdb: InfluxDbAddress) -> str:
     evidence = raised.evidence.model_copy(update={"channels": [ChannelEvidence(name="level", seen=9.0, expected=3.0)]})
     raised = raised.model_copy(update={"evidence": evidence})
     store.write_alerts([raised, raised.model_copy(update={"revision": 2, "acknowledged": True})])
-    store.write_swaps([serving("water.tank", 0, 1, now_ns - MINUTE_NS, ["1", "2"])])
+    swapped = serving("water.tank", 0, 1, now_ns - MINUTE_NS, ["1", "2"])
+    newest = swapped.switches[-1].model_copy(update={"event_ns": int(times[0])})
+    store.write_swaps([swapped.model_copy(update={"switches": [swapped.switches[0], newest]})])
+    store.write_lag([RoleLag("processor", 1, {"telemetry": 5}), RoleLag("trainer", None, {"telemetry": 7})], wall_ns=now_ns)
     store.enforce_limits(max_age_ns=2**62, max_bytes=2**62)
     store.close()
     return name

@@ -6,6 +6,8 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -135,13 +137,19 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again_within_the_call(influ
         assert steps(store, "t1") == [0, 1, 2]
 
 
-def test_a_server_that_asks_for_a_long_pause_gets_it_from_the_caller(influxdb: InfluxDbAddress) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("told_as", ["seconds", "date"])
+def test_a_server_that_asks_for_a_long_pause_gets_it_from_the_caller(
+    influxdb: InfluxDbAddress, status: int, told_as: str
+) -> None:
     with proxied(influxdb) as (between, store):
         between.writes.clear()
-        between.instead = lambda: (429, {"Retry-After": "120"}, b'{"message":"over the limit"}')
-        with pytest.raises(StoreUnavailable, match=r"429.*over the limit") as told:
+        pause = "600" if told_as == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
+        between.instead = lambda: (status, {"Retry-After": pause}, b'{"message":"over the limit"}')
+        with pytest.raises(StoreUnavailable, match=rf"{status}.*over the limit") as told:
             store.write_history([plain_block(TANK, ["t1"], [1])])
-        assert told.value.retry_after_s == 120
+        assert told.value.retry_after_s is not None
+        assert 300 < told.value.retry_after_s <= 600
         assert len(between.writes) == 1, "it was asked again at once"
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from streams.log_record import LogRecord
 from streams.refusals import Refused
 from twin.arena import Arena, ClosedSteps
 from twin.windows import Windows
@@ -34,7 +33,6 @@ class Moved:
 class Folded:
     closed: list[ClosedSteps] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    given_up: dict[tuple[int, int], LogRecord] = field(default_factory=dict)  # partition, offset → waited too long for a type
     definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # values: accepted, duplicate, late, ahead, …; records
     strange: Counter[tuple[str, str]] = field(default_factory=Counter)  # (asset, unknown channel) → numbers that came

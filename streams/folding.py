@@ -17,7 +17,7 @@ from streams.formats.readings import Decoded, Telemetry, TelemetryTable
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.placing import Placing, Unplaceable
-from streams.refusals import Refused, one_a_record, unknown, untimely
+from streams.refusals import HeldRefusals, Origin, Refused, unknown, untimely
 from streams.routing import Routes, add_table
 from streams.terms import NEVER
 from streams.unknown_assets import UnknownAssets
@@ -47,9 +47,10 @@ class Folder:
         self._window = window
         self._places: dict[str, Place] = {}
         self._routes = Routes(self._places)
+        self._refusals = HeldRefusals()
         self._intakes: dict[str, IntakeTable] = {}  # by type
         self._due: dict[str, int] = {}  # twins whose terms change → from which offset on
-        self._left: list[tuple[Arena, int]] = []  # rows of twins that moved, free once their last steps are scored
+        self._left: list[tuple[Arena, int]] = []  # rows of twins that moved, free when their last steps are scored
         self._claims = claims
         self._as_declared = as_declared
         self._claimed: set[str] = set()  # assets whose claim is under way
@@ -116,6 +117,7 @@ class Folder:
             self._places.pop(asset).arena.remove(asset)
             self._due.pop(asset, None)
         self._routes.clear()
+        self._refusals.drop(partition)
         self.placing.drop(partition)
 
     def assets(self, partition: int) -> list[tuple[str, Arena, int]]:
@@ -145,21 +147,17 @@ class Folder:
             origin[record.partition, record.offset] = record
             if isinstance(decoded, TelemetryTable):
                 add_table(self._routes.of(record.partition, decoded.assets, homes), builders, record, decoded, out)
-                continue
-            place = self._places[decoded.asset]
-            home = home_of(homes, decoded.asset, place, record.partition)
-            if home != record.partition:
+            elif (home := home_of(homes, decoded.asset, self._places[decoded.asset], record.partition)) != record.partition:
                 refuse_strays(record, [decoded.asset], home, out)
-                continue
-            add_readings(builder_of(builders, place.arena), place, record, decoded, out)
+            else:
+                place = self._places[decoded.asset]
+                add_readings(builder_of(builders, place.arena), place, record, decoded, out)
         self._repeat_disputed(out)
         self._fold_arenas(builders, origin, out)
-        out.refused = one_a_record(out.refused) + [unknown(record) for record in out.given_up.values()]
+        out.refused = self._refusals.settled(out.refused, self.placing.waits)
         return out
 
-    def _fold_arenas(
-        self, builders: dict[str, ReadingBatchBuilder], origin: Mapping[tuple[int, int], LogRecord], out: Folded
-    ) -> None:
+    def _fold_arenas(self, builders: dict[str, ReadingBatchBuilder], origin: Origin, out: Folded) -> None:
         """Fold what was collected. Where a batch is cut in two changes nothing."""
         for type_id, builder in builders.items():
             arena = self.arenas[type_id]
@@ -243,7 +241,7 @@ class Folder:
             refuse_strays(record, [asset], home, out)
             return
         if not self._as_declared and self.definitions.unknown.given_up(asset, record.partition, record.offset):
-            out.given_up[record.partition, record.offset] = record
+            out.refused.append(unknown(record))
             return
         kind, _, _ = self._terms_at(asset, record.offset)
         claimed = home is not None or not self._claims
@@ -264,7 +262,7 @@ class Folder:
             self._claimed.discard(asset)
             for record in records:
                 if record.partition == partition:
-                    out.given_up[partition, record.offset] = record
+                    out.refused.append(unknown(record))
                 else:
                     refuse_strays(record, [asset], partition, out)
             out.definitions.append(UnknownAssets.mark(asset, partition, before))

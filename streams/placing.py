@@ -9,6 +9,7 @@ Out:  a type for each asset, as soon as one is declared, exactly one known type 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +69,7 @@ class Placing:
         self._definitions = definitions
         self._waiting: dict[str, _Waiting] = {}
         self._held = 0
+        self._parts: Counter[tuple[int, int]] = Counter()  # partition, offset → of how many assets something waits
         self.deadlines: dict[int, int] = {}  # partition → an offset before which nobody's wait is over
 
     def __bool__(self) -> bool:
@@ -92,6 +94,10 @@ class Placing:
 
     def _elsewhere(self, asset: str, waiting: _Waiting) -> bool:
         return self._definitions.homes.of(asset) not in (None, waiting.partition)
+
+    def waits(self, record: LogRecord) -> bool:
+        """Whether something of this record waits."""
+        return (record.partition, record.offset) in self._parts
 
     def came_on(self, asset: str, partition: int) -> bool:
         """Whether a record of a waiting asset came on this partition."""
@@ -121,9 +127,18 @@ class Placing:
 
     def give_up(self, asset: str) -> list[LogRecord]:
         """The records of an asset that wait no longer: it lives elsewhere, or nobody can tell its type."""
+        waiting = self._pop(asset)
+        return [record for record, _ in waiting.records]
+
+    def _pop(self, asset: str) -> _Waiting:
         waiting = self._waiting.pop(asset)
         self._held -= len(waiting.records)
-        return [record for record, _ in waiting.records]
+        for record, _ in waiting.records:
+            place = record.partition, record.offset
+            self._parts[place] -= 1
+            if not self._parts[place]:
+                del self._parts[place]
+        return waiting
 
     def wait(self, record: LogRecord, telemetry: Telemetry) -> bool:
         """Keep a record; whether its asset's type can be told now, for `take`."""
@@ -139,6 +154,7 @@ class Placing:
         waiting = self._waiting.setdefault(telemetry.asset, _Waiting(record.partition))
         waiting.records.append((record, telemetry))
         self._held += 1
+        self._parts[record.partition, record.offset] += 1
         waiting.names |= telemetry.channels.keys()
         times = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
         if record.partition == waiting.partition and not waiting.times.issuperset(times):
@@ -156,8 +172,7 @@ class Placing:
 
     def take(self, asset: str) -> Placed:
         """The asset's type and what waited for it. Raises Unplaceable for records that can't tell it; they wait no longer."""
-        waiting = self._waiting.pop(asset)
-        self._held -= len(waiting.records)
+        waiting = self._pop(asset)
         kind = self._definitions.type_of(asset)
         published: list[tuple[bytes, bytes]] = []
         if kind is None:

@@ -6,7 +6,7 @@ Out:  `Refused`. The part of the record that was good has been folded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from twin.reading import ReadingBatch
 
 _MOST_NAMED = 5  # assets or channels that a message names
 _MOST_MESSAGES = 10  # that are joined for one record
+_TOLD_AGAIN = ("unknown-asset", "partition")  # by who folds the record again
+
+Origin = Mapping[tuple[int, int], LogRecord]  # by partition and offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,8 @@ class Refused:
     message: str
 
 
-def untimely(
-    arena: Arena, batch: ReadingBatch, result: FoldResult, origin: Mapping[tuple[int, int], LogRecord]
-) -> Iterator[Refused]:
-    """Refusals of values that came too late or too far ahead, one a record and reason. `origin` is by (partition, offset)."""
+def untimely(arena: Arena, batch: ReadingBatch, result: FoldResult, origin: Origin) -> Iterator[Refused]:
+    """Refusals of values that came too late or too far ahead, one a record and reason."""
     for reason, positions in (("late", result.late), ("ahead", result.ahead)):
         if not len(positions):
             continue
@@ -70,19 +71,45 @@ def unknown(record: LogRecord) -> Refused:
     )
 
 
+class HeldRefusals:
+    """Refusals of assets that waited for a type or a home, held until nothing of their record waits any more.
+
+    The assets of a table are given up one after the other; whoever reads dead-letter gets the record once for all of them.
+    Nothing is lost with what is held: the log, and what `definitions` says of the assets, tell it again to who folds again.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, int], list[Refused]] = {}
+
+    def settled(self, refused: Sequence[Refused], waits: Callable[[LogRecord], bool]) -> list[Refused]:
+        """One a record: what was found now, and what was held of records of which nothing waits any more."""
+        now: list[Refused] = []
+        for place, held in list(self._held.items()):
+            if not waits(held[0].record):
+                now += self._held.pop(place)
+        for one in refused:
+            if one.reason in _TOLD_AGAIN and waits(one.record):
+                self._held.setdefault((one.record.partition, one.record.offset), []).append(one)
+            else:
+                now.append(one)
+        return one_a_record(now)
+
+    def drop(self, partition: int) -> None:
+        """Its next owner folds these records again."""
+        self._held = {place: held for place, held in self._held.items() if place[0] != partition}
+
+
 def one_a_record(refused: Sequence[Refused]) -> list[Refused]:
     """A record goes to dead-letter once, whatever was wrong with it; the first reason names it."""
-    found: dict[tuple[int, int], list[Refused]] = {}
+    found: dict[tuple[int, int], dict[tuple[str, str], Refused]] = {}
     for one in refused:
-        found.setdefault((one.record.partition, one.record.offset), []).append(one)
-    return [
-        ones[0]
-        if len(ones) == 1
-        else Refused(
-            ones[0].record,
-            ones[0].reason,
-            "; ".join(one.message for one in ones[:_MOST_MESSAGES])
-            + (f"; and {len(ones) - _MOST_MESSAGES} more flaws" if len(ones) > _MOST_MESSAGES else ""),
-        )
-        for ones in found.values()
-    ]
+        found.setdefault((one.record.partition, one.record.offset), {}).setdefault((one.reason, one.message), one)
+    return [_joined(list(ones.values())) for ones in found.values()]
+
+
+def _joined(ones: list[Refused]) -> Refused:
+    if len(ones) == 1:
+        return ones[0]
+    messages = "; ".join(one.message for one in ones[:_MOST_MESSAGES])
+    more = f"; and {len(ones) - _MOST_MESSAGES} more flaws" if len(ones) > _MOST_MESSAGES else ""
+    return Refused(ones[0].record, ones[0].reason, messages + more)

@@ -215,3 +215,41 @@ def test_a_former_owner_that_folds_behind_takes_nothing_back() -> None:
     assert view.apply(*UnknownAssets.mark("p1", 0, 100))
     assert not view.apply(*UnknownAssets.mark("p1", 0, 50))
     assert [view.unknown.given_up("p1", *place) for place in ((0, 99), (0, 100), (1, 99))] == [True, False, False]
+
+
+def test_a_table_of_which_several_assets_are_given_up_one_after_the_other_is_refused_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(placing, "PATIENCE", 20)
+    folder = Folder(with_twins())
+    columns = rows(["p1", "early", "late", "p1"], [0, 0, 0, 1], flow=[1.0, 2.0, 3.0, 4.0], colour=[None, None, None, 1.0])
+    sent = {0: PlainRecord("telemetry", 0, 0, START * 1000, None, table(columns), ARROW_HEADERS)}
+    again = rows(["late"], [1], flow=[2.0])  # so it may wait for longer
+    sent[9] = PlainRecord("telemetry", 0, 9, START * 1000, None, table(again), ARROW_HEADERS)
+    refused: list[tuple[int, str]] = []
+    for offset in range(60):
+        out = folder.fold([sent.get(offset) or reading(offset, "p1", offset, flow=1.0, heat=1.0)])
+        refused += [(one.record.offset, one.reason) for one in out.refused]
+        if offset == 25:  # given up, but the record still waits
+            assert folder.definitions.unknown.given_up("early", 0, 0)
+            assert not folder.definitions.unknown.given_up("late", 0, 0)
+            assert refused == [(0, "unknown-channel")]
+            assert folder.placing.oldest_offset(0) == 0
+    assert refused == [(0, "unknown-channel"), (0, "unknown-asset"), (9, "unknown-asset")]
+
+
+def test_what_is_held_of_a_partition_that_goes_is_told_by_its_next_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "PATIENCE", 20)
+    definitions, refused = with_twins(), []
+    sent = [
+        PlainRecord("telemetry", 0, 0, START * 1000, None, table(rows(["early", "late"], [0, 0], flow=[2.0, 3.0])), ARROW_HEADERS)
+    ]
+    sent += [reading(1, "late", 1, flow=1.0), *(reading(offset, "p1", offset, flow=1.0, heat=1.0) for offset in range(2, 60))]
+    folder = Folder(definitions)
+    for record in sent[:21]:
+        refused += folder.fold([record]).refused
+    folder.drop(0)
+    assert folder.fold([]).refused == refused == []
+    for record in sent:
+        refused += folder.fold([record]).refused
+    assert [(one.record.offset, one.reason) for one in refused] == [(0, "unknown-asset"), (1, "unknown-asset")]

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-PAGE_URL = "http://127.0.0.1:8080"
 grafana = typer.Typer(help="Grafana dashboards of the twin types.", no_args_is_help=True)
 
-PageUrl = Annotated[str, typer.Option(help="where operators find livetwin's page; dashboards link there")]
+PageUrl = Annotated[
+    str | None, typer.Option(help="where operators find livetwin's page; dashboards link there [LIVETWIN_PUBLIC_URL]")
+]
 
 
 @grafana.command()
@@ -20,7 +21,7 @@ def export(
     types: Annotated[
         list[Path] | None, typer.Argument(metavar="[TYPES…]", help="DTDL files or folders; without them the types on the broker")
     ] = None,
-    page_url: PageUrl = PAGE_URL,
+    page_url: PageUrl = None,
 ) -> None:
     """Write the dashboards once."""
     from deploy.grafana.export import export
@@ -42,16 +43,23 @@ def export(
 
         settings = read(KafkaSettings)
         declared = asyncio.run(read_definitions(bootstrap_of(settings), Topics(settings.topic_prefix))).types
-    for path in export(fleet_of(list(declared.values()), page_url), out):
+    for path in export(fleet_of(list(declared.values()), page_url or _public_url()), out):
         typer.echo(str(path))
 
 
 @grafana.command()
 def sync(
     out: Annotated[Path, typer.Option(help="folder for dashboards and Grafana's token, shared with Grafana")],
-    page_url: PageUrl = PAGE_URL,
+    page_url: PageUrl = None,
 ) -> None:
     """Keep the dashboards those of the declared types, until stopped. The store must be an InfluxDB."""
     from deploy.roles import grafana_sync, run_role
 
-    run_role("grafana", lambda stop: grafana_sync(stop, folder=out, page_url=page_url))
+    run_role("grafana", lambda stop: grafana_sync(stop, folder=out, page_url=page_url or _public_url()))
+
+
+def _public_url() -> str:
+    from deploy.roles import public_url_of
+    from deploy.settings import GatewaySettings, read
+
+    return public_url_of(read(GatewaySettings))

@@ -81,6 +81,11 @@ def home_of(settings: HomeSettings) -> Path:
     return settings.home.expanduser().absolute()
 
 
+def public_url_of(settings: GatewaySettings) -> str:
+    """Where operators find the page."""
+    return (settings.public_url or f"http://{HOST}:{settings.gateway_port}").rstrip("/")
+
+
 async def await_broker(bootstrap: str, stop: asyncio.Event) -> bool:
     """Wait until the broker answers; False when `stop` came first."""
     delay_s, longest_s = _RETRY_S
@@ -209,7 +214,7 @@ async def grafana_sync(stop: asyncio.Event, *, folder: Path, page_url: str) -> N
     if is_embedded_store(address):
         raise SettingsInvalid(f"LIVETWIN_STORE is {address}, expected influxdb:URL: Grafana reads InfluxDB; nothing was written")
     from deploy.grafana.read_token import ensure_read_token
-    from deploy.grafana.sync import sync
+    from deploy.grafana.sync import newest_steps, sync
     from streams.stores.influxdb_server import InfluxDb
     from streams.stores.influxdb_setup import Buckets
 
@@ -222,6 +227,7 @@ async def grafana_sync(stop: asyncio.Event, *, folder: Path, page_url: str) -> N
             folder=folder,
             page_url=page_url,
             ensure_token=lambda: ensure_read_token(server, Buckets(access.bucket), folder),
+            newest_ns=lambda types: newest_steps(server, Buckets(access.bucket), types),
             stop=stop,
         )
 

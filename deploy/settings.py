@@ -74,6 +74,11 @@ class GatewaySettings(_Settings):
 
     gateway_host: str = Field(default="127.0.0.1", description="address to listen on")
     gateway_port: int = Field(default=8080, ge=1, le=65535, description="port to listen on")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+[^\s]*$",
+        description="address by which operators reach the page, for links to it; without it the port on 127.0.0.1",
+    )
 
 
 class ProcessorSettings(_Settings):

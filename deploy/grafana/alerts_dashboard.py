@@ -38,7 +38,7 @@ def alerts_dashboard(fleet: Fleet) -> build.Dashboard:
             ALERTS_UID,
             "Alerts",
             "Conditions that are on, alerts that began, and what was seen against what was expected.",
-            simulated=fleet.simulated,
+            period=fleet.period(),
             links=[to_page(fleet.page_url, "Alerts on livetwin's page: acknowledge, comment", "/alerts")],
         )
         .with_variable(

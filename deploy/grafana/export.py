@@ -33,7 +33,7 @@ class ExportFailed(LivetwinError):
 def dashboards(fleet: Fleet) -> list[Dashboard]:
     """Fleet, alerts, models, system, and one of each twin type."""
     whole = (fleet_dashboard, alerts_dashboard, models_dashboard, system_dashboard)
-    return [*(make(fleet) for make in whole), *(twin_dashboard(kind, fleet.page_url) for kind in fleet.types)]
+    return [*(make(fleet) for make in whole), *(twin_dashboard(kind, fleet) for kind in fleet.types)]
 
 
 def rendered(fleet: Fleet) -> dict[str, str]:

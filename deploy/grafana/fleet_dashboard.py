@@ -38,7 +38,7 @@ def fleet_dashboard(fleet: Fleet) -> build.Dashboard:
         FLEET,
         "Fleet",
         "All twins at a glance, by type: how many there are, how strange they are, what alerts are on.",
-        simulated=fleet.simulated,
+        period=fleet.period(),
         links=[to_page(fleet.page_url, "The fleet on livetwin's page", "/")],
     ).annotation(alert_marks('"asset" =~ /.*/'))
     shown = shown.with_panel(_active()).with_panel(_twins(fleet)).with_panel(onsets(fleet.simulated).height(6).span(12))

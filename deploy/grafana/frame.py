@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
-from deploy.grafana.influxql import ALERTS
-from deploy.grafana.panels import RED, marks, page_link, siblings
+from deploy.grafana.influxql import ALERTS, SWITCHES
+from deploy.grafana.panels import BLUE, RED, marks, page_link, siblings
+from deploy.grafana.period import first_period
 from twin.types import NS_PER_S, TwinType
 
 FLEET: Final = "livetwin-fleet"
@@ -33,22 +34,27 @@ class Fleet:
 
     types: tuple[TwinType, ...]
     page_url: str = PAGE_URL
+    ahead_h: Mapping[str, int] = field(default_factory=dict)  # type id → hours by which its newest step is ahead of now
 
     @property
     def simulated(self) -> bool:
         """All types have clocks that may run ahead of ours."""
         return bool(self.types) and all(kind.max_ahead_ns is None for kind in self.types)
 
+    def period(self, *types: TwinType) -> tuple[str, str]:
+        """What a dashboard of these types shows at first; of all types without any."""
+        return first_period(types or self.types, self.ahead_h)
 
-def fleet_of(types: Sequence[TwinType], page_url: str = PAGE_URL) -> Fleet:
-    return Fleet(tuple(sorted(types, key=lambda kind: kind.id)), page_url)
+
+def fleet_of(types: Sequence[TwinType], page_url: str = PAGE_URL, ahead_h: Mapping[str, int] | None = None) -> Fleet:
+    return Fleet(tuple(sorted(types, key=lambda kind: kind.id)), page_url, ahead_h or {})
 
 
 def frame(
-    uid: str, title: str, description: str, *, simulated: bool, links: Sequence[build.DashboardLink] = ()
+    uid: str, title: str, description: str, *, period: tuple[str, str], links: Sequence[build.DashboardLink] = ()
 ) -> build.Dashboard:
-    """An empty dashboard. A simulated clock may be ahead of ours, so that its newest steps lie in what is the future here."""
-    from_, to = ("now-7d", "now+7d") if simulated else ("now-24h", "now")
+    """An empty dashboard."""
+    from_, to = period
     return (
         build.Dashboard(title)
         .uid(uid)
@@ -74,6 +80,12 @@ def alert_marks(condition: str) -> build.AnnotationQuery:
         f'WHERE "revision" = 1 AND {condition} AND $timeFilter'
     )  # no GROUP BY: marks are rows of one series
     return marks("Alerts", asked, text="condition", tags="asset,severity,channel", colour=RED)
+
+
+def swap_marks(condition: str = "") -> build.AnnotationQuery:
+    """Where another version began to score, in event time. `condition` is InfluxQL, followed by AND."""
+    asked = f'SELECT "version", "model", "partition" FROM {SWITCHES} WHERE {condition}$timeFilter'
+    return marks("Swaps", asked, text="version", tags="model,partition", colour=BLUE)
 
 
 def type_uid(kind: TwinType) -> str:

@@ -25,6 +25,8 @@ DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=DATA_SOURCE_UID)
 # policy and measurement; the database is the data source's
 ALERTS: Final = '"records"."alerts"'
 SWAPS: Final = '"records"."swaps"'
+SWITCHES: Final = '"records"."switches"'
+LAG: Final = '"records"."lag"'
 EPOCHS: Final = '"records"."epochs"'
 # a variable of one or several values, in a condition; `regex` escapes what a regular expression would take for its own
 ASSET_CHOSEN: Final = '"asset" =~ /^${asset:regex}$/'

@@ -9,29 +9,28 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import statetimeline, timeseries
 
-from deploy.grafana.frame import MODELS, Fleet, frame, interval, to_page
-from deploy.grafana.influxql import SWAPS, InfluxQuery, steps_of
-from deploy.grafana.panels import BLUE, count, curve, listing, marks, named, states
+from deploy.grafana.frame import MODELS, Fleet, frame, interval, swap_marks, to_page
+from deploy.grafana.influxql import SWAPS, SWITCHES, InfluxQuery, steps_of
+from deploy.grafana.panels import BLUE, count, curve, listing, named, states
 from streams.stores.influxdb_server import identifier
 from twin.types import TwinType
 
 
 def models_dashboard(fleet: Fleet) -> build.Dashboard:
-    swaps = f'SELECT "version", "model", "partition", "epoch" FROM {SWAPS} WHERE $timeFilter'
     shown = (
         frame(
             MODELS,
             "Models and learning",
             "Which version scores which steps, when it was swapped in, and whether its forecasts get better.",
-            simulated=fleet.simulated,
+            period=fleet.period(),
             links=[to_page(fleet.page_url, "Models on livetwin's page: figures, decisions, promote, roll back", "/models")],
         )
-        .annotation(marks("Swaps (wall clock)", swaps, text="version", tags="model,partition", colour=BLUE))
+        .annotation(swap_marks())
         .with_panel(
             count(
                 "Swaps",
-                "Switches to another version, of all partitions together, in the period shown by the wall clock.",
-                f'SELECT count("epoch") AS "Swaps" FROM {SWAPS} WHERE $timeFilter',
+                "Switches to another version, of all partitions together, in the period shown. In event time, as the marks.",
+                f'SELECT count("offset") AS "Swaps" FROM {SWITCHES} WHERE $timeFilter',
             )
             .height(8)
             .no_value("0")

@@ -1,4 +1,4 @@
-"""The dashboard of the system, as far as the store can tell: what arrives in it, how good the readings are, how far it has come.
+"""The dashboard of the system, as far as the store can tell: how far roles are behind, what arrives, how good readings are.
 
 In:   twin types.
 Out:  a dashboard. What processes say of themselves is under `/metrics` of the gateway, and on livetwin's page.
@@ -7,14 +7,16 @@ Out:  a dashboard. What processes say of themselves is under `/metrics` of the g
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.builders import stat, timeseries
+from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana_foundation_sdk.builders.common import ReduceDataOptions
 
 from deploy.grafana.frame import SYSTEM, Fleet, frame, interval, to_page
-from deploy.grafana.influxql import EPOCHS, InfluxQuery, steps_of
+from deploy.grafana.influxql import EPOCHS, LAG, InfluxQuery, steps_of
 from deploy.grafana.panels import count, curve, listing, named, queries, stacked
 from streams.stores.influxdb_server import identifier
 from twin.types import TwinType
+
+_OF_LATE = "time > now() - 1h"
 
 
 def system_dashboard(fleet: Fleet) -> build.Dashboard:
@@ -22,10 +24,12 @@ def system_dashboard(fleet: Fleet) -> build.Dashboard:
         frame(
             SYSTEM,
             "System",
-            "What arrives in the store, how good the readings are, and how far each partition has come.",
-            simulated=fleet.simulated,
+            "How far each role is behind, what arrives in the store, how good the readings are, how far each partition has come.",
+            period=fleet.period(),
             links=[to_page(fleet.page_url, "Processes on livetwin's page", "/system")],
         )
+        .with_panel(_behind())
+        .with_panel(_lag())
         .with_panel(_newest(fleet))
         .with_panel(
             listing(
@@ -41,6 +45,35 @@ def system_dashboard(fleet: Fleet) -> build.Dashboard:
     for kind in fleet.types:
         shown = shown.with_row(build.Row(kind.display_name)).with_panel(_steps(kind)).with_panel(_bad(kind))
     return shown
+
+
+def _behind() -> table.Panel:
+    """Whatever period is shown: it goes by the wall clock."""
+    return listing(
+        "How far each role is behind",
+        "Of each role and topic the records that it has still to do, and how many processes share the work (0: nobody is at "
+        "work; the trainer has no group, and no number), as one of the historians asked the broker last. A time that is not of "
+        "the last minute means that no historian runs.",
+        [f'SELECT "records", "members" FROM {LAG} WHERE {_OF_LATE} GROUP BY "role", "topic" ORDER BY time DESC LIMIT 1'],
+        height=8,
+        width=12,
+    ).override_by_name(*named("records", unit="short"))
+
+
+def _lag() -> timeseries.Panel:
+    return curve(
+        "Records to do",
+        "The same over the last six hours of the wall clock. One that grows and does not fall again is a role that is down, "
+        "hangs or is too slow: more processors and historians share the partitions.",
+        [
+            InfluxQuery(
+                f'SELECT max("records") FROM {LAG} WHERE $timeFilter GROUP BY time($__interval), "role", "topic" fill(none)',
+                alias="$tag_role: $tag_topic",
+            )
+        ],
+        unit="short",
+        interval="30s",
+    ).time_from("6h")
 
 
 def _newest(fleet: Fleet) -> stat.Panel:

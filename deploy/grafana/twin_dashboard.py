@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import dashboard as model
 
-from deploy.grafana.frame import alert_marks, frame, interval, to_page, type_uid
+from deploy.grafana.frame import Fleet, alert_marks, frame, interval, swap_marks, to_page, type_uid
 from deploy.grafana.influxql import ALERTS, ASSET_CHOSEN, InfluxQuery, Steps, steps_of
 from deploy.grafana.panels import (
     BLUE,
@@ -34,7 +34,8 @@ from deploy.grafana.panels import (
 )
 from deploy.grafana.units import grafana_unit
 from streams.gateway.chart_twin import BAND_SPREADS
-from streams.stores.influxdb_server import identifier
+from streams.stores.influxdb_lines import plain
+from streams.stores.influxdb_server import identifier, literal
 from twin.quality import Quality
 from twin.quality import word as quality_word
 from twin.types import Channel, TwinType
@@ -47,20 +48,21 @@ QUALITY_NAMES = {
 }
 
 
-def twin_dashboard(kind: TwinType, page_url: str) -> build.Dashboard:
+def twin_dashboard(kind: TwinType, fleet: Fleet) -> build.Dashboard:
     steps = steps_of(kind)
     shown = (
         frame(
             type_uid(kind),
             f"Twin: {kind.display_name}",
             f"One twin of type {kind.id}: what was seen, what the model expected, risk, quality of the readings, alerts.",
-            simulated=kind.max_ahead_ns is None,
-            links=[to_page(page_url, "This twin on livetwin's page", "/twin?asset=${asset:percentencode}")],
+            period=fleet.period(kind),
+            links=[to_page(fleet.page_url, "This twin on livetwin's page", "/twin?asset=${asset:percentencode}")],
         )
         .with_variable(
             chosen("asset", "Twin", f'SHOW TAG VALUES FROM {steps.source} WITH KEY = "asset"', f"Twins of type {kind.id}")
         )
         .annotation(alert_marks(ASSET_CHOSEN))
+        .annotation(swap_marks(f'"model" = {literal(plain(kind.slug))} AND '))
     )
     for panel in _summary(kind, steps):
         shown = shown.with_panel(panel)

@@ -17,6 +17,7 @@ from jsonschema import Draft7Validator
 from deploy.grafana.export import export, rendered
 from deploy.grafana.frame import ALERTS_UID, FLEET, MODELS, SYSTEM, fleet_of, type_uid
 from deploy.grafana.influxql import DATA_SOURCE_UID
+from deploy.grafana.period import hours_ahead
 from deploy.grafana.read_token import FILE
 from deploy.grafana.units import GRAFANA_UNITS, grafana_unit
 from deploy.type_files import files_of, read_types
@@ -151,6 +152,55 @@ def test_variables_are_declared_and_links_lead_to_dashboards_that_are_there(uid:
     assert used <= declared
     assert set(re.findall(r'"/d/([^?"]+)', text)) <= set(DASHBOARDS)
     assert re.search(r"http://127\.0\.0\.1:8080/", text), "no link to livetwin's page"
+
+
+def marks(dashboard: dict[str, Any]) -> dict[str, str]:
+    return {mark["name"]: mark["target"]["query"] for mark in dashboard["annotations"]["list"]}
+
+
+def test_swaps_are_marked_where_they_were_in_event_time() -> None:
+    assert '"switches" WHERE $timeFilter' in marks(DASHBOARDS[MODELS])["Swaps"]
+    for kind in TYPES:
+        assert f"""WHERE "model" = '{kind.slug}' AND $timeFilter""" in marks(DASHBOARDS[type_uid(kind)])["Swaps"]
+
+
+def test_what_goes_by_the_wall_clock_has_a_period_of_its_own_whatever_the_dashboard_shows() -> None:
+    ahead = dict.fromkeys([kind.id for kind in TYPES], 2400)
+    dashboard = json.loads(rendered(fleet_of(TYPES, ahead_h=ahead))[SYSTEM])
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            if '"lag"' in target["query"] and "$timeFilter" in target["query"]:
+                assert panel["timeFrom"] == "6h"
+    # Grafana heeds it only where the dashboard's own period is relative
+    assert all(re.fullmatch(r"now[+-]\d+h", word) for word in dashboard["time"].values())
+
+
+# ── the period shown at first ───────────────────────────────────────────────────────────────────────────────────────
+
+NOW = 1_800_000_000 * 10**9
+HOUR = 3600 * 10**9
+PLANT = replace(ODD, id="dtmi:a:Plant;1", max_ahead_ns=None)
+LIVE = replace(ODD, id="dtmi:a:Live;1", max_ahead_ns=60 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("newest_h", "period"),
+    [
+        ({}, ("now-24h", "now")),
+        ({PLANT.id: 2400}, ("now+2232h", "now+2568h")),
+        ({PLANT.id: 2411.5}, ("now+2232h", "now+2568h")),
+        ({PLANT.id: 2412}, ("now+2244h", "now+2580h")),
+        ({PLANT.id: 2400, LIVE.id: -0.1}, ("now-24h", "now")),
+        ({PLANT.id: 2400, LIVE.id: -30 * 24}, ("now-744h", "now-719h")),
+    ],
+)
+def test_a_dashboard_opens_where_the_newest_steps_are(newest_h: dict[str, float], period: tuple[str, str]) -> None:
+    newest = {id_: NOW + round(hours * HOUR) for id_, hours in newest_h.items()}
+    fleet = fleet_of([PLANT, LIVE], ahead_h=hours_ahead(newest, [PLANT, LIVE], NOW))
+    shown = {uid: json.loads(text)["time"] for uid, text in rendered(fleet).items()}
+    assert tuple(shown[FLEET].values()) == period
+    if PLANT.id in newest:
+        assert shown[type_uid(PLANT)] != shown[type_uid(LIVE)]
 
 
 def test_units_are_units_of_dtdl_and_of_grafana() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from deploy.grafana.read_token import FILE, ensure_read_token
 from deploy.influxd import InfluxDbAddress
 from deploy.type_files import files_of, read_types
 from streams.history import HistoryBlock
-from streams.records import Alert, Serving, alert_id
+from streams.lag import RoleLag
+from streams.records import Alert, Serving, Switch, alert_id
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb, Rows
 from streams.stores.influxdb_setup import Buckets
@@ -115,7 +117,11 @@ def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
         store.write_history(plant.blocks)
         store.write_alerts(alerts_of(plant))
         records = demo._models([kind.id for kind in TYPES], plant.swapped_ns)
+        lags = [RoleLag("processor", 2, {"livetwin.telemetry": 5}), RoleLag("trainer", None, {"livetwin.telemetry": 7})]
+        store.write_lag(lags, wall_ns=time.time_ns())
         store.write_swaps([Serving.model_validate_json(value) for key, value in records if b"/serving/" in key])
+        switch = Switch(offset=5, version="1", sha256="ab", uri="file:///m", event_ns=plant.swapped_ns)
+        store.write_swaps([Serving(name=ODD.slug, partition=0, epoch=1, switches=[switch], time_ns=time.time_ns())])
     finally:
         store.close()
     server = InfluxDb(influxdb.url, token=influxdb.token, org=influxdb.org)
@@ -158,7 +164,7 @@ def test_every_query_of_a_dashboard_finds_something(uid: str, stored: Stored) ->
     assert len(asked) >= 4
     empty = []
     for title, query in asked:
-        full = in_period(query, stored, variables, by_wall_clock='"swaps"' in query)
+        full = in_period(query, stored, variables, by_wall_clock='"lag"' in query)
         if not values(stored.ask(full)):
             empty.append((title, full))
     assert empty == []
@@ -182,7 +188,7 @@ def test_marks_have_their_text_and_tags_as_columns_of_one_series(stored: Stored)
     for dashboard in DASHBOARDS.values():
         for mark in dashboard.get("annotations", {}).get("list", []):
             variables = {"asset": ".*"}
-            query = in_period(mark["target"]["query"], stored, variables, by_wall_clock='"swaps"' in mark["target"]["query"])
+            query = in_period(mark["target"]["query"], stored, variables, by_wall_clock=False)
             (rows,) = stored.ask(query)
             assert {mark["target"]["textColumn"], *mark["target"]["tagsColumn"].split(",")} <= set(rows.columns)
 

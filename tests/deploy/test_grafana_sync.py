@@ -22,8 +22,10 @@ from deploy.grafana.read_token import FILE
 from deploy.influxd import InfluxDbAddress
 from deploy.topics import ensure_topics
 from streams import clients
+from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb
 from streams.topics import Topics
+from tests.streams.stores.blocks import plain_block
 
 LIMIT_S = 90.0
 COMMAND = [sys.executable, "-m", "deploy.cli", "grafana", "sync"]
@@ -63,9 +65,10 @@ def test_a_type_declared_while_it_runs_has_its_dashboard(
         "LIVETWIN_INFLUXDB_TOKEN_FILE": str(secret),
         "LIVETWIN_INFLUXDB_ORG": influxdb.org,
         "LIVETWIN_INFLUXDB_BUCKET": bucket,
+        "LIVETWIN_PUBLIC_URL": "https://twins.example/",
     }
     shown = tmp_path / "grafana" / "dashboards"
-    words = ["--out", str(tmp_path / "grafana"), "--page-url", "https://twins.example/"]
+    words = ["--out", str(tmp_path / "grafana")]
     process = subprocess.Popen([*COMMAND, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         fleet = shown / "livetwin-fleet.json"
@@ -79,6 +82,12 @@ def test_a_type_declared_while_it_runs_has_its_dashboard(
         made = shown / "livetwin-type-water-tank.json"
         until(made.exists, process)
         assert "https://twins.example/twin?asset=" in json.dumps(json.loads(made.read_text())["links"])
+        assert json.loads(made.read_text())["time"] == {"from": "now-168h", "to": "now+168h"}
+        store = InfluxDbStore(influxdb.url, token=influxdb.token, org=influxdb.org, bucket=bucket)
+        far = (time.time_ns() + 2402 * 3600 * 10**9) // 10**9
+        store.write_history([plain_block("dtmi:livetwin:water:Tank;1", ["tank-1"], [far], channels=("level",))])
+        store.close()
+        until(lambda: json.loads(made.read_text())["time"] == {"from": "now+2232h", "to": "now+2568h"}, process)
         tank["contents"].append({"@type": "Telemetry", "name": "salinity", "schema": "double"})
         asyncio.run(declare(kafka, topics, tank))
         until(lambda: '"salinity' in made.read_text(), process)

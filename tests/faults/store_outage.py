@@ -29,7 +29,7 @@ from streams.topics import Topics
 from tests.faults.processes import Role
 from tests.faults.tail import behind, until_committed
 
-ALLOWED_MIB = 24.0
+ALLOWED_MIB = 16.0
 PARTITIONS = 2
 ASSETS, STEPS = 50, 8  # a block
 CHANNELS = tuple(f"c{number}" for number in range(8))

@@ -14,4 +14,4 @@ pytestmark = [pytest.mark.kafka, pytest.mark.influxdb, pytest.mark.slow, pytest.
 async def test_while_influxdb_stands_still_the_historian_holds_one_batch_and_writes_all_afterwards(
     kafka: str, topic_prefix: str, influxdb_binary: Path, tmp_path: Path
 ) -> None:
-    await run(kafka, topic_prefix, tmp_path, influxdb_binary, Load(warm_up_mib=8, outage_mib=32, outage_s=6), print)
+    await run(kafka, topic_prefix, tmp_path, influxdb_binary, Load(warm_up_mib=6, outage_mib=24, outage_s=5), print)

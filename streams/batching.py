@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,10 +20,14 @@ from streams.formats.readings import Telemetry
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.refusals import Refused, listed
+from streams.stated_units import converted
 from streams.terms import NEVER
 from twin.arena import Arena
+from twin.common_units import canonical
 from twin.intake import Intake
 from twin.reading import ReadingBatchBuilder
+from twin.types import TwinType
+from twin.units import known
 
 _NO_WORDS: dict[str, float] = {}
 
@@ -52,6 +56,7 @@ class Tally(Protocol):
     refused: list[Refused]
     counts: Counter[str]
     strange: Counter[tuple[str, str]]  # (asset, channel that its type does not have) → numbers that came
+    strange_units: dict[tuple[str, str], str]  # the unit that such a channel stated last
 
 
 def builder_of(builders: dict[str, ReadingBatchBuilder], arena: Arena) -> ReadingBatchBuilder:
@@ -65,6 +70,8 @@ def builder_of(builders: dict[str, ReadingBatchBuilder], arena: Arena) -> Readin
 def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, telemetry: Telemetry, out: Tally) -> None:
     unknown: list[str] = []
     not_numbers: list[str] = []
+    if telemetry.units:
+        telemetry = _in_source_units(place, record, telemetry, out)
     if isinstance(telemetry.time_ns, int):
         channels: list[int] = []
         values: list[float] = []
@@ -99,7 +106,7 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
         cells = telemetry.channels[name]
         numbers_came = sum(number(cell) is not None for cell in ([cells] if isinstance(telemetry.time_ns, int) else cells))
         if numbers_came:
-            out.strange[telemetry.asset, name] += numbers_came
+            note_strange(out, telemetry.asset, name, numbers_came, telemetry.units)
     if unknown:
         known = ", ".join(place.channels)
         out.refused.append(
@@ -118,6 +125,35 @@ def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, 
                 f"{telemetry.asset!r}: {found}, expected finite numbers; the rest of the record was used",
             )
         )
+
+
+def _in_source_units(place: Place, record: LogRecord, telemetry: Telemetry, out: Tally) -> Telemetry:
+    """What states a unit, in the unit that the twin's source is declared to send, else in the type's."""
+    wanted = wanted_units(place.arena.type, place.channels, place.units)
+    channels, faults = converted(telemetry.channels, telemetry.units, wanted)
+    refuse_stated(record, repr(telemetry.asset), faults, out)
+    return replace(telemetry, channels=channels)
+
+
+def wanted_units(kind: TwinType, channels: Mapping[str, int], of_source: Mapping[str, str]) -> dict[str, str | None]:
+    """The unit in which each channel's readings are taken."""
+    return {name: of_source.get(name, kind.channels[index].unit) for name, index in channels.items()}
+
+
+def refuse_stated(record: LogRecord, named: str, faults: Mapping[str, str], out: Tally) -> None:
+    """Channels that state a unit which is none, or measures something else."""
+    if faults:
+        out.refused.append(Refused(record, "unit", f"{named}: {'; '.join(faults.values())}; the rest of the record was used"))
+
+
+def note_strange(out: Tally, asset: str, name: str, numbers: int, units: Mapping[str, str]) -> None:
+    """Numbers came for a channel that the type does not have; in a unit that is none they say nothing."""
+    unit = units.get(name)
+    if unit is not None and not known(unit):
+        return
+    out.strange[asset, name] += numbers
+    if unit is not None:
+        out.strange_units[asset, name] = canonical(unit)
 
 
 def home_of(homes: Homes, asset: str, place: Place, partition: int) -> int:

@@ -40,16 +40,19 @@ class Changing:
         self._folder = folder
         self._strange: Counter[tuple[str, str]] = Counter()
 
-    def decide(self, strange: Counter[tuple[str, str]], owned: Mapping[int, Owned]) -> list[Definition]:
+    def decide(
+        self, strange: Counter[tuple[str, str]], units: Mapping[tuple[str, str], str], owned: Mapping[int, Owned]
+    ) -> list[Definition]:
         """What to write down now; the view has it already.
 
         Args:
             strange: numbers that came for unknown channels since the last call.
+            units: what such channels stated.
             owned: partitions of this process.
         """
         out: list[Definition] = []
         for asset, names in self._ripe(strange).items():
-            out += self._grow(asset, names)
+            out += self._grow(asset, {name: units.get((asset, name)) for name in names})
         for asset in sorted(self._definitions.redeclared):
             out += self._change(asset, owned)
         return out
@@ -70,13 +73,13 @@ class Changing:
                 del self._strange[asset, name]
         return found
 
-    def _grow(self, asset: str, names: Iterable[str]) -> Iterable[Definition]:
+    def _grow(self, asset: str, names: Mapping[str, str | None]) -> Iterable[Definition]:
         """The asset's type with these channels, and the asset of it."""
         declared = self._definitions.fleet.get(asset)
         kind = self._definitions.type_of(asset)
         if declared is None or kind is None or not can_grow(kind.id):
             return
-        new = [name for name in names if name not in kind.channel_names and _possible(name)]
+        new = {name: unit for name, unit in names.items() if name not in kind.channel_names and _possible(name)}
         if not new or len(kind.channels) + len(new) > MAX_CHANNELS:
             return
         interface = grown(self._definitions.interfaces[kind.id], new)
@@ -87,7 +90,7 @@ class Changing:
         ):
             if self._definitions.apply(key, value):
                 yield key, value
-        log.info("type-grown", extra={"asset": asset, "type": interface["@id"], "channels": new})
+        log.info("type-grown", extra={"asset": asset, "type": interface["@id"], "channels": list(new)})
 
     def _change(self, asset: str, owned: Mapping[int, Owned]) -> list[Definition]:
         definitions, place = self._definitions, self._folder.on_terms(asset)

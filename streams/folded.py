@@ -36,6 +36,7 @@ class Folded:
     definitions: list[tuple[bytes, bytes]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # values: accepted, duplicate, late, ahead, …; records
     strange: Counter[tuple[str, str]] = field(default_factory=Counter)  # (asset, unknown channel) → numbers that came
+    strange_units: dict[tuple[str, str], str] = field(default_factory=dict)  # the unit that such a channel stated last
     moved: list[Moved] = field(default_factory=list)
 
     def in_order(self) -> Iterator[ClosedSteps | Moved]:

@@ -80,7 +80,7 @@ class Partitions:
         silent = [state for kind in kinds for state in self._fallen_silent(kind)]
         for record in records:
             self._owned[record.partition].position = record.offset + 1
-        folded.definitions += self._changing.decide(folded.strange, self._owned)
+        folded.definitions += self._changing.decide(folded.strange, folded.strange_units, self._owned)
         rosters = {kind: self._folder.arenas[kind].roster() for kind in kinds}
         reached = {partition: Reached(owned.position, self._safe(partition)) for partition, owned in self._owned.items()}
         return FoldedBatch(folded, rosters, silent, reached)

@@ -23,6 +23,7 @@ from streams.formats.limits import MAX_CHANNELS
 from streams.formats.readings import Telemetry
 from streams.log_record import LogRecord
 from streams.refusals import listed
+from streams.stated_units import FirstUnits
 from streams.terms import NEVER
 from twin.errors import ReadingRefused, TypeInvalid
 from twin.fleet import TwinDeclaration
@@ -218,10 +219,11 @@ def _infer(records: list[tuple[LogRecord, Telemetry]]) -> dict[str, Any]:
     """
     columns: dict[str, list[Any]] = {}
     times: list[int] = []
+    first = FirstUnits()
     for _, telemetry in records:
         single = isinstance(telemetry.time_ns, int)
         own = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
-        cells = {name: [cell] if single else list(cell) for name, cell in telemetry.channels.items()}
+        cells = {name: [cell] if single else list(cell) for name, cell in first.taken(telemetry).items()}
         for name in sorted(cells.keys() - columns.keys()):
             columns[name] = [None] * len(times)
         times += own
@@ -236,7 +238,7 @@ def _infer(records: list[tuple[LogRecord, Telemetry]]) -> dict[str, Any]:
             [record for record, _ in records],
         )
     digest = hashlib.sha256("\0".join(sorted(numeric)).encode()).hexdigest()[:8]
-    inferred: dict[str, Any] = infer_type(f"T{digest}", numeric, np.array(times, np.int64))
+    inferred: dict[str, Any] = infer_type(f"T{digest}", numeric, np.array(times, np.int64), units=first.units)
     return inferred
 
 

@@ -13,11 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.batching import Place, Tally, builder_of, home_of, refuse_faulty, refuse_strays
+from streams.batching import (
+    Place,
+    Tally,
+    builder_of,
+    home_of,
+    note_strange,
+    refuse_faulty,
+    refuse_stated,
+    refuse_strays,
+    wanted_units,
+)
 from streams.formats.readings import TelemetryTable
 from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.refusals import Refused, listed
+from streams.stated_units import converted
 from twin.arena import Arena
 from twin.reading import ReadingBatchBuilder
 
@@ -33,6 +44,7 @@ class Share:
     mine: NDArray[np.bool_] | None  # (K,) which of the table's assets; None: all of them
     channels: Mapping[str, int]
     faults: Mapping[str, str]
+    units: Mapping[str, str]  # that their sources are declared to send, where these are not the type's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,13 @@ class Route:
     @staticmethod
     def of(assets: tuple[str, ...], places_of: Mapping[str, Place], homes: Homes, partition: int) -> Route:
         places = [places_of[asset] for asset in assets]
-        alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}  # by type, and channels that take no readings
+        alike: dict[tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]], list[int]] = {}  # by type, faults, units
         strays: dict[int, list[str]] = {}
         for position, place in enumerate(places):
             home = home_of(homes, assets[position], place, partition)
             if home == partition:
-                alike.setdefault((place.arena.type.id, tuple(place.faults)), []).append(position)
+                units = tuple(sorted(place.units.items()))
+                alike.setdefault((place.arena.type.id, tuple(place.faults), units), []).append(position)
             else:
                 strays.setdefault(home, []).append(assets[position])
         shares = []
@@ -60,7 +73,8 @@ class Route:
             mine[positions] = True
             first = places[positions[0]]
             named = tuple(assets[one] for one in positions)
-            shares.append(Share(first.arena, named, None if mine.all() else mine, first.channels, first.faults))
+            of_all = None if mine.all() else mine
+            shares.append(Share(first.arena, named, of_all, first.channels, first.faults, first.units))
         return Route(np.array([place.row for place in places], np.int64), tuple(shares), strays)
 
 
@@ -102,6 +116,10 @@ def add_table(
         if share.mine is not None:
             at = np.flatnonzero(share.mine[table.code])
             rows, time_ns, channels = rows[at], time_ns[at], {name: values[at] for name, values in channels.items()}
+        if table.units:
+            wanted = wanted_units(share.arena.type, share.channels, share.units)
+            channels, faults = converted(channels, table.units, wanted)
+            refuse_stated(record, listed(share.assets), faults, out)
         columns = {index: channels[name] for name, index in share.channels.items() if name in channels}
         builder_of(builders, share.arena).add_table(rows, time_ns, columns, record.offset, record.timestamp * 1_000_000)
         unknown = [name for name in channels.keys() - share.channels.keys() if not np.isnan(channels[name]).all()]
@@ -116,7 +134,9 @@ def _refuse_channels(share: Share, record: LogRecord, table: TelemetryTable, unk
     for name in unknown:
         count = np.bincount(table.code[~np.isnan(table.channels[name])], minlength=len(table.assets))
         came = dict(zip(table.assets, count.tolist(), strict=True))
-        out.strange.update({(asset, name): came[asset] for asset in share.assets if came[asset]})
+        for asset in share.assets:
+            if came[asset]:
+                note_strange(out, asset, name, came[asset], table.units)
     if unknown:
         found = f"{named} have no channel {listed(sorted(unknown))}"
         out.refused.append(

@@ -35,7 +35,12 @@ _RESERVED = frozenset({"asset", "time"})  # keys of a telemetry record
 
 
 def infer_type(
-    name: str, columns: Mapping[str, NDArray[Any]], time_ns: NDArray[np.int64], asset: NDArray[Any] | None = None
+    name: str,
+    columns: Mapping[str, NDArray[Any]],
+    time_ns: NDArray[np.int64],
+    asset: NDArray[Any] | None = None,
+    *,
+    units: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A DTDL interface for readings like these.
 
@@ -44,6 +49,7 @@ def infer_type(
         columns: channel name → values; names as `channel_names` gives them.
         time_ns: event time of each row, any order.
         asset: which asset each row is of; None: all of one.
+        units: by channel, where the source stated them.
 
     >>> times = np.arange(0, 50, 5) * 1_000_000_000
     >>> interface = infer_type("boiler room", {"flow": np.ones(10)}, times)
@@ -59,7 +65,7 @@ def infer_type(
         "samplingPeriod": duration(period_ns),
         "lateness": duration(2 * period_ns),
         "maxAhead": "PT1H",
-        "contents": [_telemetry(channel, values) for channel, values in columns.items()],
+        "contents": [_telemetry(channel, values, (units or {}).get(channel)) for channel, values in columns.items()],
     }
 
 
@@ -207,8 +213,10 @@ def duration(period_ns: int) -> str:
     return f"PT{seconds}.{rest:09d}".rstrip("0") + "S"
 
 
-def _telemetry(channel: str, values: NDArray[Any]) -> dict[str, Any]:
+def _telemetry(channel: str, values: NDArray[Any], unit: str | None) -> dict[str, Any]:
     element: dict[str, Any] = {"@type": "Telemetry", "name": channel, "schema": "double"}
+    if unit is not None:
+        element["unit"] = unit
     if np.asarray(values).dtype == np.bool_:  # the only range that a sample proves
         element |= {"schema": "boolean", "minimum": 0, "maximum": 1}
     return element

@@ -4,6 +4,7 @@ In:   a stream with columns `asset` (text or dictionary of text), `time` (timest
       of numbers a channel: integers, floats of 16 to 64 bits, decimals, booleans. Null and NaN are empty cells.
 Out:  `TelemetryTable`. A row without a usable asset or time, a value too large for a float32 and a column that holds no numbers
       are left out and named as flaws; a stream that can't be read at all raises ReadingRefused.
+      A column's field metadata `unit` is the unit that it states.
 Timestamps without a time zone are taken as UTC.
 """
 
@@ -65,7 +66,14 @@ def from_arrow(stream: bytes, asset: str | None = None, time: object = None) -> 
     if not len(code):
         raise ReadingRefused(flaws[0].reason, flaws[0].message.replace("the rest was used", "kept in dead-letter"))
     assets, code = _with_rows(assets, code)
-    return TelemetryTable(assets, code, time_ns, dict(zip(names, values, strict=True)), tuple(flaws))
+    channels = dict(zip(names, values, strict=True))
+    return TelemetryTable(assets, code, time_ns, channels, tuple(flaws), _units(table.schema, names))
+
+
+def _units(schema: pa.Schema, names: list[str]) -> dict[str, str]:
+    """What columns state, by channel."""
+    stated = {name: (schema.field(name).metadata or {}).get(b"unit", b"").decode("utf-8", "replace") for name in names}
+    return {name: unit for name, unit in stated.items() if unit}
 
 
 def _numbers_only(stream: bytes) -> tuple[pa.Table, list[tuple[str, str]]]:

@@ -12,9 +12,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from streams.formats.readings import LARGEST, Telemetry, check_size, checked_asset
+from streams.formats.readings import LARGEST, NO_UNITS, Telemetry, check_size, checked_asset
 from twin.errors import ReadingRefused
 from twin.time import parse_time, parse_times
+
+_WITH_UNIT = frozenset({"value", "unit"})
 
 
 def parse(value: bytes | str) -> Any:
@@ -28,6 +30,8 @@ def parse(value: bytes | str) -> Any:
 def from_json(found: Any, asset: str | None = None, time: object = None) -> Telemetry:
     """One record of JSON telemetry; `found` is taken apart.
 
+    A unit is stated beside the value, {"flow": {"value": 1.2, "unit": "l/s"}}, or for several channels under "units".
+
     Args:
         asset, time: taken where the record has none.
 
@@ -36,6 +40,8 @@ def from_json(found: Any, asset: str | None = None, time: object = None) -> Tele
 
     >>> from_json({"time": 1700000000, "flow": 1.2}, asset="p1").channels
     {'flow': 1.2}
+    >>> from_json({"asset": "p1", "time": 1700000000, "flow": {"value": 1.2, "unit": "l/s"}}).units
+    {'flow': 'l/s'}
     """
     if not isinstance(found, dict):
         raise ReadingRefused(
@@ -43,6 +49,9 @@ def from_json(found: Any, asset: str | None = None, time: object = None) -> Tele
         )
     named = checked_asset(found.pop("asset", asset))
     at = found.pop("time", time)
+    units = NO_UNITS
+    if dict in map(type, found.values()):
+        units = _take_units(found)
     if isinstance(at, list):
         check_size(len(at), len(found))
         for name, column in found.items():
@@ -51,9 +60,24 @@ def from_json(found: Any, asset: str | None = None, time: object = None) -> Tele
                 raise ReadingRefused(
                     "shape", f"column {name!r} has {length}, expected a list of {len(at)} as time; kept in dead-letter"
                 )
-        return Telemetry(named, parse_times(at), found)
+        return Telemetry(named, parse_times(at), found, units)
     check_size(1, len(found))
-    return Telemetry(named, parse_time(at), found)
+    return Telemetry(named, parse_time(at), found, units)
+
+
+def _take_units(found: dict[str, Any]) -> dict[str, str]:
+    """The units that a record states; in `found` stay the values. An object of another kind stays, as it is no number."""
+    stated: dict[str, Any] = {}
+    of_channels = found.get("units")
+    if isinstance(of_channels, dict):
+        del found["units"]
+        stated |= {name: unit for name, unit in of_channels.items() if name in found}
+    for name, cell in found.items():
+        if isinstance(cell, dict) and "value" in cell and cell.keys() <= _WITH_UNIT:
+            found[name] = cell["value"]
+            if "unit" in cell:
+                stated[name] = cell["unit"]
+    return {name: unit if isinstance(unit, str) else orjson.dumps(unit).decode() for name, unit in stated.items() if unit}
 
 
 def column_values(column: list[Any] | NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

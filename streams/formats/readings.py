@@ -6,8 +6,9 @@ readings one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ from numpy.typing import NDArray
 from streams.formats.limits import MAX_ASSET, MAX_CHANNELS, MAX_READINGS, MAX_VALUES
 from twin.errors import ReadingRefused
 
+NO_UNITS: Mapping[str, str] = MappingProxyType({})
 LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Readings of one asset. `time_ns` is one time, or an array for readings in columns."""
+    """Readings of one asset. `time_ns` is one time, or an array for readings in columns; `units` are those that it states."""
 
     asset: str
     time_ns: int | NDArray[np.int64]
     channels: dict[str, Any]
+    units: Mapping[str, str] = field(default_factory=lambda: NO_UNITS)
 
     @property
     def columnar(self) -> bool:
@@ -42,13 +45,17 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryTable:
-    """N readings of K assets; values are NaN where a cell is empty. Rows and columns that can't be used are named in `flaws`."""
+    """N readings of K assets; values are NaN where a cell is empty. Rows and columns that can't be used are named in `flaws`.
+
+    `units` are those that the columns state.
+    """
 
     assets: tuple[str, ...]  # K, each once, each with a row at least
     code: NDArray[np.int64]  # (N,) which asset
     time_ns: NDArray[np.int64]  # (N,)
     channels: dict[str, NDArray[np.float64]]  # name → (N,)
     flaws: tuple[Flaw, ...] = ()
+    units: Mapping[str, str] = field(default_factory=lambda: NO_UNITS)
 
     def __len__(self) -> int:
         return len(self.code)
@@ -62,6 +69,7 @@ class TelemetryTable:
             (np.cumsum(kept) - 1)[self.code[rows]],
             self.time_ns[rows],
             {name: values[rows] for name, values in self.channels.items()},
+            units=self.units,
         )
 
     def of_each(self, wanted: set[str]) -> Iterator[Telemetry]:
@@ -73,7 +81,7 @@ class TelemetryTable:
                 rows = order[bounds[position] : bounds[position + 1]]
                 own = {name: values[rows] for name, values in self.channels.items()}
                 known = {name: values for name, values in own.items() if not np.isnan(values).all()}
-                yield Telemetry(asset, self.time_ns[rows], known)
+                yield Telemetry(asset, self.time_ns[rows], known, self.units)
 
 
 Decoded = Telemetry | TelemetryTable

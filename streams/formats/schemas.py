@@ -7,6 +7,24 @@ from typing import Any, Final
 from streams.formats.limits import MAX_ASSET, MAX_READINGS
 
 _NUMBER: Final[dict[str, Any]] = {"type": ["number", "boolean", "null"]}
+_UNIT: Final[dict[str, Any]] = {
+    "type": ["string", "null"],
+    "description": "in which it came: of DTDL's QuantitativeTypes, as plants write it (°C, m3/h, psi), or what pint reads",
+}
+
+
+def _with_unit(values: dict[str, Any]) -> dict[str, Any]:
+    """Values as they are, or beside the unit that the record states."""
+    members = {"value": values, "unit": _UNIT}
+    stated = {"type": "object", "required": ["value"], "properties": members, "additionalProperties": False}
+    return {"oneOf": [values, stated]}
+
+
+_UNITS: Final[dict[str, Any]] = {
+    "type": "object",
+    "additionalProperties": _UNIT,
+    "description": "units by channel, where the record states them; else they are the declared source's, else the type's",
+}
 TIME: Final[dict[str, Any]] = {
     "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
     "description": "RFC 3339, or epoch in s, ms, µs or ns",
@@ -15,9 +33,12 @@ SINGLE: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Reading",
     "required": ["asset", "time"],
-    "properties": {"asset": {"type": "string", "minLength": 1, "maxLength": MAX_ASSET}, "time": TIME},
-    "additionalProperties": _NUMBER,
-    "examples": [{"asset": "p1", "time": "2026-01-01T00:00:00Z", "flow": 1.2}],
+    "properties": {"asset": {"type": "string", "minLength": 1, "maxLength": MAX_ASSET}, "time": TIME, "units": _UNITS},
+    "additionalProperties": _with_unit(_NUMBER),
+    "examples": [
+        {"asset": "p1", "time": "2026-01-01T00:00:00Z", "flow": 1.2},
+        {"asset": "p1", "time": "2026-01-01T00:00:00Z", "flow": {"value": 4.32, "unit": "m3/h"}},
+    ],
 }
 COLUMNS: Final[dict[str, Any]] = {
     "type": "object",
@@ -26,9 +47,10 @@ COLUMNS: Final[dict[str, Any]] = {
     "properties": {
         "asset": {"type": "string", "minLength": 1, "maxLength": MAX_ASSET},
         "time": {"type": "array", "items": TIME, "minItems": 1, "maxItems": MAX_READINGS},
+        "units": _UNITS,
     },
-    "additionalProperties": {"type": "array", "items": _NUMBER},
-    "examples": [{"asset": "p1", "time": [1767225600, 1767225601], "flow": [1.2, 1.3]}],
+    "additionalProperties": _with_unit({"type": "array", "items": _NUMBER}),
+    "examples": [{"asset": "p1", "time": [1767225600, 1767225601], "flow": [1.2, 1.3], "units": {"flow": "l/s"}}],
 }
 TELEMETRY: Final[dict[str, Any]] = {"oneOf": [SINGLE, COLUMNS]}
 CLOUD_EVENT: Final[dict[str, Any]] = {

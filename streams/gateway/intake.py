@@ -129,6 +129,10 @@ def by_partition(table: TelemetryTable, partitions: int) -> list[Outgoing]:
             **{name: pa.array(values[rows], from_pandas=True) for name, values in table.channels.items()},
         }
         batch = pa.RecordBatch.from_pydict(columns)
+        for at, name in enumerate(batch.schema.names):
+            if name in table.units:
+                field_ = batch.schema.field(at).with_metadata({"unit": table.units[name]})
+                batch = pa.RecordBatch.from_arrays(batch.columns, schema=batch.schema.set(at, field_))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)

@@ -90,7 +90,7 @@ class Owner:
         self.refused += [(one.record.offset, one.reason) for one in folded.refused]
         self.next = max([self.next, *(one.offset + 1 for one in records)])
         if decide:
-            self.log.records += self.changing.decide(folded.strange, {0: owned_from(self.next)})
+            self.log.records += self.changing.decide(folded.strange, folded.strange_units, {0: owned_from(self.next)})
         else:
             assert not self.folder.definitions.redeclared or decide is False
 

@@ -61,7 +61,7 @@ def decode(value: bytes | None, headers: Headers = (), key: bytes | None = None)
     found = parse(value)
     if isinstance(found, dict) and "specversion" in found and cloud_events.is_event(found):
         return _of_event(cloud_events.from_structured(found), key)
-    return from_json(found)
+    return from_json(found, flat=value.rfind(b"{") == 0)
 
 
 def is_json(media: str) -> bool:

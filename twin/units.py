@@ -35,7 +35,7 @@ class Conversion:
 # names, each with an exponent of one digit at most, multiplied or divided: a unit is text from outside, pint would evaluate more
 _NAME = r"[A-Za-zµμ°Ω%][A-Za-z0-9_µμ°Ω%]*(?:\s*(?:\*\*|\^)\s*-?[1-9](?![0-9]))?"
 _UNIT_TEXT = re.compile(rf"{_NAME}(?:\s*[*/·]\s*{_NAME}|\s+{_NAME})*")
-_LONGEST = 64
+MOST_CHARACTERS = 64
 
 
 @cache
@@ -52,15 +52,15 @@ def _quantity(unit: str) -> Any:
     unit = canonical(unit)
     expression = pint_expression(unit)
     try:
-        if unit not in DTDL_UNITS and unit not in COMMON and (len(unit) > _LONGEST or not _UNIT_TEXT.fullmatch(unit)):
-            raise ValueError(f"{unit[:_LONGEST]!r} is no product of unit names")
+        if unit not in DTDL_UNITS and unit not in COMMON and (len(unit) > MOST_CHARACTERS or not _UNIT_TEXT.fullmatch(unit)):
+            raise ValueError(f"{unit[:MOST_CHARACTERS]!r} is no product of unit names")
         try:
             return registry.Quantity(Decimal(1), registry.Unit(expression))
         except ValueError:  # a product with a number is a quantity to pint
             found = registry.parse_expression(expression)
             return found if isinstance(found, registry.Quantity) else registry.Quantity(found, "dimensionless")
     except Exception as error:
-        raise UnitUnusable(f"unit {unit[:_LONGEST]!r} is not known, expected {_EXPECTED}") from error
+        raise UnitUnusable(f"unit {unit[:MOST_CHARACTERS]!r} is not known, expected {_EXPECTED}") from error
 
 
 def known(unit: str) -> bool:

@@ -27,13 +27,14 @@ def parse(value: bytes | str) -> Any:
         raise ReadingRefused("json", f"not JSON ({error}); the record is kept in dead-letter") from error
 
 
-def from_json(found: Any, asset: str | None = None, time: object = None) -> Telemetry:
+def from_json(found: Any, asset: str | None = None, time: object = None, *, flat: bool = False) -> Telemetry:
     """One record of JSON telemetry; `found` is taken apart.
 
     A unit is stated beside the value, {"flow": {"value": 1.2, "unit": "l/s"}}, or for several channels under "units".
 
     Args:
         asset, time: taken where the record has none.
+        flat: it is known that no object stands within; then nobody looks for units.
 
     Raises:
         ReadingRefused: reason `shape` | `asset` | `time` | `size`.
@@ -50,7 +51,7 @@ def from_json(found: Any, asset: str | None = None, time: object = None) -> Tele
     named = checked_asset(found.pop("asset", asset))
     at = found.pop("time", time)
     units = NO_UNITS
-    if dict in map(type, found.values()):
+    if not flat and dict in map(type, found.values()):
         units = _take_units(found)
     if isinstance(at, list):
         check_size(len(at), len(found))

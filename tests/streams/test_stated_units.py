@@ -168,11 +168,12 @@ def test_a_type_that_is_inferred_takes_the_units_stated_first_and_grows_with_tho
     assert row[slot].tolist() == [1.0, 20.0]
 
 
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
 UNITS = st.sampled_from(["bar", "kPa", "psi", "K", "°F", "furlong", "", "l/s", "9**9", "wobble"]) | st.text(max_size=5)
 cells = st.one_of(
-    st.floats(allow_nan=False), st.integers(), st.none(), st.booleans(), st.text(max_size=3),
+    st.floats(allow_nan=False), INTEGERS, st.none(), st.booleans(), st.text(max_size=3),
     st.fixed_dictionaries(
-        {"value": st.floats() | st.integers() | st.none() | st.text(max_size=2)}, optional={"unit": UNITS | st.integers()}
+        {"value": st.floats() | INTEGERS | st.none() | st.text(max_size=2)}, optional={"unit": UNITS | INTEGERS}
     ),
 )  # fmt: skip
 bodies = st.fixed_dictionaries(
@@ -180,7 +181,7 @@ bodies = st.fixed_dictionaries(
     optional={
         "temp": cells, "pressure": cells, "valve": cells, "other": cells,
         "units": cells | st.dictionaries(
-            st.sampled_from(["temp", "pressure", "valve", "none"]), UNITS | st.integers() | st.none()
+            st.sampled_from(["temp", "pressure", "valve", "none"]), UNITS | INTEGERS | st.none()
         ),
     },
 )  # fmt: skip

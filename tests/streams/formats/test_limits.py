@@ -17,6 +17,7 @@ from streams.gateway.problem import ApiError
 from streams.gateway.producing import Outgoing, RecordProducer
 from tests.streams.formats.wire import declared, record
 from tests.streams.plant import START
+from twin import units
 from twin.errors import ReadingRefused
 
 PAGE = (Path(__file__).parents[3] / "docs/limits.md").read_text()
@@ -33,6 +34,7 @@ SAID = [
     ("records of assets without a type", placing.MOST_WAITING),
     ("offsets of its partition that an asset without a type waits", placing.PATIENCE),
     ("telemetry folded at once", micro_batch.MOST_BYTES),
+    ("characters of a unit", units.MOST_CHARACTERS),
 ]
 
 

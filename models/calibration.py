@@ -22,6 +22,7 @@ from torch import Tensor
 
 # -log10 of the tail probability at each knot of a table
 LEVELS = np.array([0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 14], np.float64)
+_KNOTS = torch.tensor(LEVELS)
 SURPRISE_MAX = 30.0  # float32 still holds 10**-30
 TAIL_SHARE = 0.05  # the tail begins where this share of normal steps lies beyond
 ENOUGH = 40  # held-out steps from which a twin's own quantiles are used
@@ -108,7 +109,7 @@ def _table(sample: NDArray[np.float64], start: float, scale: float, shape: float
 
 def surprise(tables: Tensor, statistic: Tensor) -> Tensor:
     """-log10 p of `statistic` (...,) by its own table (..., Q): linear between knots, as the last two knots rise beyond."""
-    levels = torch.tensor(LEVELS, dtype=tables.dtype, device=tables.device)
+    levels = _KNOTS.to(tables)
     tables = tables.expand(*statistic.shape, len(LEVELS))
     if tables.is_contiguous():  # a table a statistic
         beyond = torch.searchsorted(tables, statistic[..., None].contiguous(), right=True)[..., 0]

@@ -123,20 +123,24 @@ class Detectors(nn.Module):
         n = len(rows)
         return self.compared(rows, x, good, now, Forecasts(mean[:n, 0], log_scale[:n, 0], mean[n:], log_scale[n:]))
 
+    @property
+    def reach(self) -> int:
+        """Steps that a forecast reads."""
+        return min(self.architecture.past, self.layout.window - self.architecture.horizons)
+
     def contexts(self, cells: Tensor, ahead: int = 1) -> Tensor:
         """The cells (N, window, C) that a forecast of the newest `ahead` steps reads: (N, reach, C).
 
         The reach is the same for every `ahead`, so the forecast made for one step is, some steps later, the earlier one.
         """
-        a = self.architecture
-        reach = min(a.past, self.layout.window - a.horizons)
         end = cells.shape[1] - ahead
-        return cells[:, end - reach : end]
+        return cells[:, end - self.reach : end]
 
     def forecasts(self, rows: Tensor, contexts: Tensor, good: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-scale of the next `horizons` steps, (N, horizons, C) each, scaled."""
-        past = self.architecture.past
-        mean, log_scale = self.network(rows, _newest(contexts, past), _newest(good.to(contexts.dtype), past), calendar)
+        missing = (0, 0, self.architecture.past - self.reach, 0)  # zeros in front
+        pad = torch.nn.functional.pad
+        mean, log_scale = self.network(rows, pad(contexts, missing), pad(good.to(contexts.dtype), missing), calendar)
         return mean, log_scale
 
     def compared(self, rows: Tensor, x: Tensor, good: Tensor, now: Tensor, made: Forecasts) -> Statistics:
@@ -196,12 +200,6 @@ def contributions(surprises: Surprises, found: Statistics) -> Tensor:
     """Share of each channel in the score, (N, C), rows sum to 1 or 0."""
     weight = surprises.forecast + surprises.shift + surprises.level + surprises.shape * found.shape_by_channel
     return weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-30)
-
-
-def _newest(x: Tensor, past: int) -> Tensor:
-    """The newest `past` steps of (N, steps, C), zeros in front where there are fewer."""
-    steps = x.shape[1]
-    return x[:, -past:] if steps >= past else torch.nn.functional.pad(x, (0, 0, past - steps, 0))
 
 
 def _filled(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:

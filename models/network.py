@@ -12,9 +12,12 @@ of 64 costs 63 small products instead of 384.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import List, Optional, Union  # noqa: UP035 - for TorchScript
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +89,7 @@ class Forecaster(nn.Module):
         """
         a = self.architecture
         n = x.shape[0]
-        last = last_good(x, good)[:, None]  # (N, 1, C)
+        last = _either(last_good)(x, good)[:, None]  # (N, 1, C)
         step = self.step.index_select(0, rows)[:, None]
         moves = _asinh((x - last) / step) * good
         steps = torch.cat([x.clamp(-8, 8), moves, good], dim=-1)  # (N, past, 3C)
@@ -120,9 +123,25 @@ def _asinh(x: Tensor) -> Tensor:
 def _gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
     """GELU of a linear layer, in one pass over its output where a CPU's kernel for both is there."""
     if _FUSED and x.device.type == "cpu" and torch.is_inference_mode_enabled():
-        fused: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "gelu", [], "tanh")
-        return fused
+        return _either(_fused_gelu)(x, layer.get_parameter("weight"), layer.get_parameter("bias"))
     return torch.nn.functional.gelu(layer(x), approximate="tanh")
+
+
+def _fused_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    none: List[Optional[Union[int, float, complex]]] = []  # noqa: UP006, UP007, UP045 - TorchScript knows these names only
+    fused: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", none, "tanh")
+    return fused
+
+
+def _either(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, or while a recording is made, what TorchScript makes of its source: what a recording can't tell by itself."""
+    return _script(function) if torch.jit.is_tracing() else function  # type: ignore[attr-defined, no-untyped-call]
+
+
+@functools.cache
+def _script(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    script: Callable[..., Tensor] = torch.jit.script(function)
+    return script
 
 
 def _fused_works() -> bool:

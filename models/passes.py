@@ -5,13 +5,10 @@ Out:  passes over them, and the rows of a pass, filled up.
 
 A matrix kernel is chosen by the sizes of its operands, so contexts go through the network in passes of CONTEXTS rows, and
 of FEW or WIDE where those were seen, when the version was loaded, to give every row the same bits. What follows the network has
-no matrix products: chunks of CHUNK rows or, where there are many, of MANY.
+no matrix products: chunks of MANY rows, then one of the smallest power of two that holds the rest, CHUNK at least.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,47 +18,41 @@ from models.windows import CALENDAR_FEATURES
 
 CONTEXTS = 128  # contexts in one pass of the network
 FEW, WIDE = 32, 256  # the same for the few of a live step and for a backlog, where that changes no bit
-CHUNK, MANY = 64, 512  # rows compared with their forecasts at once
+CHUNK, MANY = 64, 512  # fewest and most rows compared with their forecasts at once
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    start: int
-    count: int  # rows
-    size: int  # rows with the filling: the first one, again and again
+def pass_size(left: int, widths: list[int], contexts: int) -> int:
+    """Rows of the next pass of the network: the widest while there are as many, then the narrowest that holds the rest.
 
-
-def chunks(count: int) -> Iterator[Pass]:
-    """Chunks of MANY while there are as many, then of CHUNK; the last one is filled up.
-
-    >>> [(one.start, one.count, one.size) for one in chunks(600)]
-    [(0, 512, 512), (512, 64, 64), (576, 24, 64)]
+    >>> [pass_size(left, [32, 128, 256], 128) for left in (400, 144, 16)]
+    [256, 128, 32]
     """
-    start = 0
-    while start < count:
-        size = MANY if count - start >= MANY else CHUNK
-        yield Pass(start, min(size, count - start), size)
-        start += size
+    if left >= widths[-1]:
+        return widths[-1]
+    for width in widths:
+        if left <= width and width <= contexts:
+            return width
+    return contexts
 
 
-def passes(count: int, widths: Sequence[int]) -> Iterator[Pass]:
-    """Passes of the widest width while there are as many, then of the narrowest that holds the rest or of CONTEXTS.
+def chunk_size(left: int, fewest: int, most: int) -> int:
+    """Rows of the next chunk.
 
-    >>> [(one.start, one.count, one.size) for one in passes(400, (32, 128, 256))]
-    [(0, 256, 256), (256, 128, 128), (384, 16, 32)]
+    >>> [chunk_size(left, 64, 512) for left in (700, 188, 3)]
+    [512, 256, 64]
     """
-    start = 0
-    while start < count:
-        left = count - start
-        size = widths[-1] if left >= widths[-1] else next((width for width in widths if left <= width <= CONTEXTS), CONTEXTS)
-        yield Pass(start, min(size, left), size)
-        start += size
+    size = fewest
+    while size < left and size < most:
+        size = 2 * size
+    return size
 
 
-def rows_of(of: Tensor, at: Pass) -> Tensor:
-    """The rows of a chunk, its filling included."""
-    found = of[at.start : at.start + at.count]
-    return found if at.count == at.size else torch.cat([found, of[:1].expand(at.size - at.count, *of.shape[1:])])
+def filled(of: Tensor, start: int, count: int, size: int) -> Tensor:
+    """`count` rows from `start` on, filled up to `size` with the first row, again and again."""
+    found = of[start : start + count]
+    if count == size:
+        return found
+    return torch.cat([found, of[:1].repeat_interleave(size - count, dim=0)])
 
 
 def same_widths(detectors: Detectors) -> tuple[int, ...]:

@@ -3,11 +3,9 @@
 In:   windows in channel units from the stream or from `models.evaluate`.
 Out:  `models.port.Scores`.
 
-Contexts go through the network and rows through what follows in passes of a few sizes, all with the same bits for a row:
-`models/passes.py`. Results are rounded to 5 significant digits before anyone compares them.
-
-The forecast made before a step is, `horizons` - 1 steps later, the earlier one that the shift detector asks for. Where both
-steps are in one call, and the cells it reads are bit for bit the same, it is made once: a backlog costs half.
+Contexts go through the network and rows through what follows in passes of a few sizes, all with the same bits for a row
+(`models/passes.py`), in one call of torch (`models/scoring_pass.py`, `models/recorded.py`). Results are rounded to 5
+significant digits before anyone compares them.
 """
 
 from __future__ import annotations
@@ -21,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.detectors import Detectors, Forecasts, Layout, contributions
+from models.detectors import Detectors, Layout
 from models.network import Architecture
-from models.passes import chunks, passes, rows_of, same_widths
+from models.passes import same_widths
 from models.port import LEARNING, Scores, VersionRefused
-from models.windows import calendar, good_cells
+from models.recorded import recorded
+from models.scoring_pass import BLOCKS
+from models.windows import calendar
 
 AT_ONCE = 8192  # rows whose forecasts are held at once
 DIGITS = 5
@@ -79,6 +79,7 @@ class ServedModel:
         self.info = info
         self.detectors = detectors.to(self.device).eval().requires_grad_(False)
         self.widths = same_widths(self.detectors)
+        self._pass = recorded(self.detectors, widths=self.widths, period_ns=info.period_ns)
         self._sha256 = sha256
         self._row = {asset: row for row, asset in enumerate(info.assets)}
 
@@ -142,77 +143,21 @@ class ServedModel:
         known = known[np.lexsort((time_ns[known], rows[known]))]  # a twin's steps beside each other: they share forecasts
         for start in range(0, len(known), AT_ONCE):
             at = _run(known[start : start + AT_ONCE])
-            for name, array in self.unrounded(rows[at], windows[at], quality[at], time_ns[at]).items():
-                getattr(scores, name)[at] = rounded(array)
+            found = rounded(self.unrounded(rows[at], windows[at], quality[at], time_ns[at]))
+            for place, name in enumerate(BLOCKS):
+                block = found[:, place * channels : (place + 1) * channels]
+                getattr(scores, name)[at] = block[:, 0] if name == "score" else block
             scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
         return scores
 
     def unrounded(
         self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Scores of rows of known twins before they are rounded, by the names of `Scores`."""
-        now, before = (torch.from_numpy(array).to(self.device) for array in self.calendars(time_ns))
-        twins = torch.from_numpy(rows).to(self.device)
-        parts: dict[str, list[Tensor]] = {}
+    ) -> NDArray[np.float32]:
+        """Scores of rows of known twins before they are rounded: (N, 5 C + 1), the columns of `models.scoring_pass.BLOCKS`."""
+        inputs = (rows, windows, quality, time_ns, *self.calendars(time_ns))
         with torch.inference_mode():
-            good = torch.from_numpy(good_cells(windows, quality)).to(self.device)
-            x = self.detectors.scaled(twins, torch.from_numpy(windows).to(self.device), good)
-            made = self._forecasts(rows, time_ns, twins, x, good, now, before)
-            for at in chunks(len(rows)):
-                twin, cells, seen, calendar_now = (rows_of(one, at) for one in (twins, x, good, now))
-                found = self._compared(twin, cells, seen, calendar_now, Forecasts(*(rows_of(one, at) for one in made)))
-                for name, result in found.items():
-                    parts.setdefault(name, []).append(result[: at.count])
-            return {name: torch.cat(part).cpu().numpy() for name, part in parts.items()}
-
-    def _forecasts(
-        self,
-        rows: NDArray[np.int64],
-        time_ns: NDArray[np.int64],
-        twins: Tensor,
-        x: Tensor,
-        good: Tensor,
-        now: Tensor,
-        before: Tensor,
-    ) -> Forecasts:
-        """The two forecasts of each row: those made of its step, and the earlier one, its own or another row's first."""
-        n, lag = len(rows), self.info.architecture.horizons - 1
-        contexts, seen = self.detectors.contexts(x), self.detectors.contexts(good)
-        earlier, seen_earlier = self.detectors.contexts(x, lag + 1), self.detectors.contexts(good, lag + 1)
-        source = np.full(n, -1, np.int64)  # whose first forecast is this row's earlier one
-        after = np.arange(lag, n)
-        first = after - lag
-        near = after[(rows[after] == rows[first]) & (time_ns[after] == time_ns[first] + lag * self.info.period_ns)]
-        if len(near):
-            mine, other = torch.from_numpy(near).to(self.device), torch.from_numpy(near - lag).to(self.device)
-            same = (earlier[mine].view(torch.int32) == contexts[other].view(torch.int32)).flatten(1).all(dim=1)
-            same &= (seen_earlier[mine] == seen[other]).flatten(1).all(dim=1)
-            kept = near[same.cpu().numpy()]
-            source[kept] = kept - lag
-        own = np.flatnonzero(source < 0)
-        source[own] = n + np.arange(len(own))
-        alone = torch.from_numpy(own).to(self.device)
-        inputs = tuple(
-            torch.cat([first, second[alone]])
-            for first, second in ((twins, twins), (contexts, earlier), (seen, seen_earlier), (now, before))
-        )
-        made = [self.detectors.forecasts(*(rows_of(one, at) for one in inputs)) for at in passes(n + len(own), self.widths)]
-        mean, log_scale = (torch.cat(part)[: n + len(own)] for part in zip(*made, strict=True))
-        place = torch.from_numpy(source).to(self.device)
-        return Forecasts(mean[:n, 0], log_scale[:n, 0], mean[place], log_scale[place])
-
-    def _compared(self, twins: Tensor, x: Tensor, good: Tensor, now: Tensor, made: Forecasts) -> dict[str, Tensor]:
-        found = self.detectors.compared(twins, x, good, now, made)
-        surprises = self.detectors.surprises(twins, found)
-        loc, scale = self.detectors.loc[twins], self.detectors.scale[twins]
-        return {
-            "expected": found.expected * scale + loc,
-            "spread": found.spread * scale,
-            "before": found.before * scale + loc,
-            "before_spread": found.before_spread * scale,
-            "contribution": contributions(surprises, found),
-            "score": self.detectors.fused(twins, surprises),
-        }
+            found: Tensor = self._pass(*(torch.from_numpy(np.ascontiguousarray(one)).to(self.device) for one in inputs))
+        return np.asarray(found.cpu().numpy())
 
     def calendars(self, time_ns: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Calendar features of the scored step and of the first step of the shift detector's forecast."""

@@ -6,6 +6,7 @@ Out:  `FoldedBatch`, which holds all that scoring needs, so that the next batch 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,16 +28,17 @@ MOST_BYTES = 512 * 1024  # of telemetry folded at once, so that heartbeats and s
 
 
 def slices(records: list[ConsumerRecord]) -> list[list[ConsumerRecord]]:
-    """Records in groups of about MOST_BYTES."""
-    groups: list[list[ConsumerRecord]] = []
-    size = MOST_BYTES
-    for record in records:
-        if size >= MOST_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(record)
-        size += len(record.value or b"")
-    return groups
+    """Records in as many groups as MOST_BYTES asks for, all of about the same size; a record is never cut.
+
+    One group is folded while the one before it is scored: a large one beside a small one would wait for each other.
+    """
+    if not records:
+        return []
+    ends = np.cumsum([len(record.value or b"") for record in records])
+    parts = max(-(-int(ends[-1]) // MOST_BYTES), 1)
+    part = np.maximum(ends - 1, 0) * parts // max(int(ends[-1]), 1)
+    bounds = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(records)]
+    return [records[begin:end] for begin, end in itertools.pairwise(bounds)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ TOP_CHANNELS = 5
 def history(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], epochs: dict[int, int]) -> Iterator[HistoryBlock]:
     """One block a partition of the steps where `keep`."""
     closed = scored.closed
+    names = np.array([*("" if one is None else one.version for one in scored.served), ""], object)
+    versions = names[np.where(scored.learning, len(scored.served), scored.version)]
+    known = np.array(assets, object)
     for partition in np.unique(scored.partition[keep]).tolist():
         at = np.flatnonzero(keep & (scored.partition == partition))
         yield HistoryBlock(
@@ -32,7 +35,7 @@ def history(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], epoc
             channels=closed.type.channel_names,
             partition=partition,
             epoch=epochs[partition],
-            asset=tuple(assets[row] for row in closed.row[at].tolist()),
+            asset=tuple(known[closed.row[at]].tolist()),
             time_ns=closed.time_ns[at],
             values=closed.values[at],
             quality=closed.quality[at],
@@ -40,7 +43,7 @@ def history(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], epoc
             spread=scored.spread[at],
             score=scored.score[at],
             risk=scored.risk[at],
-            version=tuple(_version(scored, index) for index in at.tolist()),
+            version=tuple(versions[at].tolist()),
         )
 
 

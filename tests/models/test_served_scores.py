@@ -11,9 +11,11 @@ import torch
 from models import version
 from models.detectors import Detectors, Forecasts, Layout
 from models.network import Architecture
-from models.passes import CHUNK, CONTEXTS, FEW, MANY, WIDE, passes, same_widths
+from models.passes import CHUNK, CONTEXTS, FEW, MANY, WIDE, pass_size, same_widths
 from models.pca import span_for
 from models.port import LEARNING, Scores, VersionRefused
+from models.scoring_pass import ScoringPass, scoring_pass
+from models.served import ServedModel
 from models.training import Trained, train
 from models.windows import CALENDAR_FEATURES, gather, padded
 from tests.models.fleets import bits, rhythm, type_of, windows_of
@@ -39,9 +41,7 @@ def test_a_row_has_the_same_bits_before_any_rounding(trained: Trained, block: St
     whole = model.unrounded(*windows)
     for row in (0, 1, 17, CHUNK - 1):
         alone = model.unrounded(*(part[[row]] for part in windows))
-        assert {name: part.tobytes() for name, part in alone.items()} == {
-            name: part[[row]].tobytes() for name, part in whole.items()
-        }
+        assert alone.tobytes() == whole[[row]].tobytes()
 
 
 def steps_in_a_row(trained: Trained, block: StepBlock, steps: range) -> tuple[np.ndarray, ...]:
@@ -58,30 +58,40 @@ def steps_in_a_row(trained: Trained, block: StepBlock, steps: range) -> tuple[np
 def test_a_backlog_has_the_bits_of_steps_scored_one_by_one_and_makes_each_forecast_once(
     trained: Trained, block: StepBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, windows = trained.model, steps_in_a_row(trained, block, range(300, 300 + 2 * MANY // 5 + 9))
+    windows = steps_in_a_row(trained, block, range(300, 300 + 2 * MANY // 5 + 9))
     sizes: list[int] = []
-    forecasts = model.detectors.forecasts
+    forecasts = Detectors.forecasts
 
-    def counted(rows: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def counted(detectors: Detectors, rows: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         sizes.append(len(rows))
-        return forecasts(rows, *more)
+        return forecasts(detectors, rows, *more)
 
-    monkeypatch.setattr(model.detectors, "forecasts", counted)
+    model = trained.model
+    monkeypatch.setattr(Detectors, "forecasts", counted)
+    monkeypatch.setattr(model, "_pass", plain_pass(model))  # one that is recorded could not be looked into
     rows = len(windows[0])
     assert rows > 2 * MANY
     order = np.lexsort((windows[3], windows[0]))
     whole = model.unrounded(*(part[order] for part in windows))
-    expected = [one.size for one in passes(rows + 7 * len(block.assets), model.widths)]
-    assert sizes == expected, "a forecast was made twice"
+    assert sizes == sizes_of(rows + 7 * len(block.assets), model), "a forecast was made twice"
     sizes.clear()
     scattered = model.unrounded(*windows)  # a twin's steps do not stand side by side: nothing is shared
-    assert sizes == [one.size for one in passes(2 * rows, model.widths)]
-    for name, part in whole.items():
-        assert part.tobytes() == scattered[name][order].tobytes(), name
+    assert sizes == sizes_of(2 * rows, model)
+    assert whole.tobytes() == scattered[order].tobytes()
     for one in (*range(0, rows, 97), rows - 1):
         alone = model.unrounded(*(part[[one]] for part in windows))
-        for name, part in alone.items():
-            assert part.tobytes() == scattered[name][[one]].tobytes(), (name, one)
+        assert alone.tobytes() == scattered[[one]].tobytes(), one
+
+
+def plain_pass(model: ServedModel) -> ScoringPass:
+    return scoring_pass(model.detectors, widths=list(model.widths), period_ns=model.info.period_ns)
+
+
+def sizes_of(contexts: int, model: ServedModel) -> list[int]:
+    sizes: list[int] = []
+    while sum(sizes) < contexts:
+        sizes.append(pass_size(contexts - sum(sizes), list(model.widths), CONTEXTS))
+    return sizes
 
 
 def test_a_forecast_is_not_shared_with_a_window_that_holds_anything_else(trained: Trained, block: StepBlock) -> None:
@@ -160,8 +170,8 @@ def test_a_width_that_changes_a_bit_is_not_used(monkeypatch: pytest.MonkeyPatch)
     assert CONTEXTS in same_widths(detectors)
     monkeypatch.setattr(detectors, "forecasts", other_kernel_for_many)
     assert WIDE not in same_widths(detectors)
-    assert [one.size for one in passes(300, (CONTEXTS,))] == [CONTEXTS] * 3
-    assert [one.size for one in passes(20, (FEW, CONTEXTS))] == [FEW]
+    assert pass_size(300, [CONTEXTS], CONTEXTS) == CONTEXTS
+    assert pass_size(20, [FEW, CONTEXTS], CONTEXTS) == FEW
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5, 12])

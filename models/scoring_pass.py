@@ -1,0 +1,181 @@
+"""All that a version makes of windows at once: one module, run as Python or recorded (`models/recorded.py`).
+
+In:   rows of known twins with their windows, in each twin's order.
+Out:  forecasts, contributions and scores side by side, before they are rounded.
+
+The forecast made before a step is, `horizons` - 1 steps later, the earlier one that the shift detector asks for. Where both
+steps are in one call, and the cells it reads are bit for bit the same, it is made once: a backlog costs half.
+
+`forward` keeps to what TorchScript can compile: that is what lets it run without the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.detectors import Detectors, Forecasts, contributions
+from models.passes import CHUNK, CONTEXTS, MANY, chunk_size, filled, pass_size
+
+BLOCKS = ("expected", "spread", "before", "before_spread", "contribution", "score")  # columns: C each, one of the score
+
+
+class Forecast(nn.Module):
+    """One pass of the network."""
+
+    def __init__(self, detectors: Detectors) -> None:
+        super().__init__()
+        self.detectors = detectors
+
+    def forward(self, rows: Tensor, contexts: Tensor, good: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
+        return self.detectors.forecasts(rows, contexts, good, calendar)
+
+
+class Scale(nn.Module):
+    """Windows in units of each twin's spread, and which cells count."""
+
+    def __init__(self, detectors: Detectors) -> None:
+        super().__init__()
+        self.detectors = detectors
+
+    def forward(self, rows: Tensor, windows: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        good = torch.isfinite(windows) & (quality == 0)
+        return self.detectors.scaled(rows, windows, good), good
+
+
+class Compare(nn.Module):
+    """One chunk of rows beside their forecasts: (N, 5 C + 1), the columns of BLOCKS."""
+
+    def __init__(self, detectors: Detectors) -> None:
+        super().__init__()
+        self.detectors = detectors
+
+    def forward(
+        self,
+        rows: Tensor,
+        x: Tensor,
+        good: Tensor,
+        now: Tensor,
+        mean: Tensor,
+        log_scale: Tensor,
+        mean_before: Tensor,
+        log_scale_before: Tensor,
+    ) -> Tensor:
+        d = self.detectors
+        found = d.compared(rows, x, good, now, Forecasts(mean, log_scale, mean_before, log_scale_before))
+        surprises = d.surprises(rows, found)
+        loc, scale = d.loc.index_select(0, rows), d.scale.index_select(0, rows)
+        blocks = [
+            found.expected * scale + loc,
+            found.spread * scale,
+            found.before * scale + loc,
+            found.before_spread * scale,
+            contributions(surprises, found),
+            d.fused(rows, surprises)[:, None],
+        ]
+        return torch.cat(blocks, dim=1)
+
+
+class ScoringPass(nn.Module):
+    """Windows of any number of rows to (N, 5 C + 1) scores, in passes of fixed sizes.
+
+    Args:
+        widths: contexts that may be in one pass of the network, rising (`models.passes.same_widths`).
+        reach: steps that a forecast reads.
+        lag: steps from the scored one back to the first of the earlier forecast.
+    """
+
+    def __init__(
+        self,
+        scale: nn.Module,
+        forecast: nn.Module,
+        compare: nn.Module,
+        *,
+        widths: list[int],
+        reach: int,
+        lag: int,
+        period_ns: int,
+    ) -> None:
+        super().__init__()
+        self.scale, self.forecast, self.compare = scale, forecast, compare
+        self.widths, self.reach, self.lag, self.period_ns = widths, reach, lag, period_ns
+        self.contexts, self.chunk, self.many = CONTEXTS, CHUNK, MANY
+
+    def forward(self, rows: Tensor, windows: Tensor, quality: Tensor, time_ns: Tensor, now: Tensor, before: Tensor) -> Tensor:
+        """See `ScoringPass`.
+
+        Args:
+            rows: (N,) int64.
+            windows: (N, window, C) channel units.
+            quality: (N, window, C).
+            time_ns: (N,).
+            now: (N, CALENDAR_FEATURES) of the scored step.
+            before: (N, CALENDAR_FEATURES) of the first step of the earlier forecast.
+        """
+        n, lag, reach = rows.shape[0], self.lag, self.reach
+        x, good = self.scale(rows, windows, quality)
+        end = x.shape[1] - 1
+        contexts, seen = x[:, end - reach : end], good[:, end - reach : end]
+        earlier, seen_earlier = x[:, end - lag - reach : end - lag], good[:, end - lag - reach : end - lag]
+        source = torch.full([n], -1, dtype=torch.int64, device=rows.device)  # whose first forecast is a row's earlier one
+        if n > lag:
+            near = (rows[lag:] == rows[: n - lag]) & (time_ns[lag:] == time_ns[: n - lag] + lag * self.period_ns)
+            mine, other = earlier[lag:], contexts[: n - lag]
+            cells = (mine == other) & (mine.signbit() == other.signbit()) & (seen_earlier[lag:] == seen[: n - lag])
+            same = near & cells.flatten(1).all(dim=1)
+            kept = torch.nonzero(same)[:, 0]
+            source[kept + lag] = kept
+        own = torch.nonzero(source < 0)[:, 0]
+        total = n + own.shape[0]
+        source[own] = torch.arange(n, total, device=rows.device)
+        all_rows, all_contexts = torch.cat([rows, rows[own]]), torch.cat([contexts, earlier[own]])
+        all_seen, calendar = torch.cat([seen, seen_earlier[own]]), torch.cat([now, before[own]])
+        means: list[Tensor] = []
+        log_scales: list[Tensor] = []
+        start = 0
+        while start < total:
+            size = pass_size(total - start, self.widths, self.contexts)
+            count = min(size, total - start)
+            mean, log_scale = self.forecast(
+                filled(all_rows, start, count, size),
+                filled(all_contexts, start, count, size),
+                filled(all_seen, start, count, size),
+                filled(calendar, start, count, size),
+            )
+            means.append(mean[:count])
+            log_scales.append(log_scale[:count])
+            start += size
+        mean, log_scale = torch.cat(means), torch.cat(log_scales)
+        first_mean, first_log_scale = mean[:n, 0], log_scale[:n, 0]
+        early_mean, early_log_scale = mean[source], log_scale[source]
+        found: list[Tensor] = []
+        start = 0
+        while start < n:
+            size = chunk_size(n - start, self.chunk, self.many)
+            count = min(size, n - start)
+            scores = self.compare(
+                filled(rows, start, count, size),
+                filled(x, start, count, size),
+                filled(good, start, count, size),
+                filled(now, start, count, size),
+                filled(first_mean, start, count, size),
+                filled(first_log_scale, start, count, size),
+                filled(early_mean, start, count, size),
+                filled(early_log_scale, start, count, size),
+            )
+            found.append(scores[:count])
+            start += size
+        return torch.cat(found)
+
+
+def scoring_pass(detectors: Detectors, *, widths: list[int], period_ns: int) -> ScoringPass:
+    """The pass of one version, as Python."""
+    return ScoringPass(
+        Scale(detectors),
+        Forecast(detectors),
+        Compare(detectors),
+        widths=widths,
+        reach=detectors.reach,
+        lag=detectors.architecture.horizons - 1,
+        period_ns=period_ns,
+    )

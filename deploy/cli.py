@@ -154,14 +154,17 @@ def score(
 def replay(
     start: Annotated[str | None, typer.Option("--from", help="event time, RFC 3339 or epoch; the beginning without it")] = None,
     end: Annotated[str | None, typer.Option("--to", help="event time, not included; the end without it")] = None,
-    into: Annotated[str | None, typer.Option(help="duckdb:PATH; without it only the export's sum is told")] = None,
+    asset: Annotated[list[str] | None, typer.Option(help="only this twin; may be given several times")] = None,
+    into: Annotated[
+        str | None, typer.Option(help="duckdb:PATH or influxdb:URL; without it only the export's sum is told")
+    ] = None,
     export: Annotated[Path | None, typer.Option(help="write the period as JSON lines, steps and then alerts")] = None,
     batch_records: Annotated[int, typer.Option(min=1, help="telemetry records folded at once")] = 5_000,
 ) -> None:
     """Rebuild store and alerts of a period from Kafka."""
     from deploy.replay import replay
 
-    sys.exit(replay(start=start, end=end, into=into, export=export, batch_records=batch_records))
+    sys.exit(replay(start=start, end=end, assets=asset or [], into=into, export=export, batch_records=batch_records))
 
 
 @demo.command()

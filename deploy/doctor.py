@@ -1,20 +1,21 @@
-"""`livetwin doctor`: what a start needs, looked at one by one: settings, Java, Kafka's jars, disk, ports, broker, topics, store,
-torch."""
+"""`livetwin doctor`: what a start needs, looked at one by one: settings, Java, Kafka's jars, disk, ports, broker, topics,
+checkpoints, weights, store, torch."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from deploy.doctor_recovery import Found, look_at_checkpoints, look_at_weights
 from deploy.kafka_jars import cache_folder, ready_jars
 from deploy.kafka_java import find_java
 from deploy.kafka_probe import answers
 from deploy.ports import why_taken
-from deploy.roles import bootstrap_of, home_of
+from deploy.roles import bootstrap_of, home_of, weight_sources
 from deploy.settings import GatewaySettings, HomeSettings, KafkaSettings, StoreSettings, read, refuse_unknown_variables
 from deploy.stores import is_embedded_store, open_configured
 from deploy.topics import missing_topics
@@ -105,6 +106,29 @@ def _topics() -> Finding:
     return Finding("ok", "topics", f"all of {settings.topic_prefix}* exist")
 
 
+def _checkpoints() -> Finding:
+    found = _looked(look_at_checkpoints)
+    if found is None:
+        return Finding("note", "checkpoints", "not looked at without a broker and its topics")
+    return Finding("ok" if found[0] else "note", "checkpoints", found[1])
+
+
+def _weights() -> Finding:
+    found = _looked(lambda bootstrap, topics: look_at_weights(bootstrap, topics, weight_sources()))
+    if found is None:
+        return Finding("note", "weights", "not looked at without a broker and its topics")
+    return Finding("ok" if found[0] else "fault", "weights", found[1])
+
+
+def _looked(look: Callable[[str, Topics], Coroutine[None, None, Found]]) -> Found | None:
+    """What is found on a broker that answers and has the topics; None without one."""
+    settings = read(KafkaSettings)
+    bootstrap, topics = bootstrap_of(settings), Topics(settings.topic_prefix)
+    if not answers(bootstrap) or asyncio.run(missing_topics(bootstrap, topics)):
+        return None
+    return asyncio.run(look(bootstrap, topics))
+
+
 def _torch() -> Finding:
     try:
         import torch
@@ -139,6 +163,8 @@ _LOOKS: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("gateway port", _gateway_port),
     ("broker", _broker),
     ("topics", _topics),
+    ("checkpoints", _checkpoints),
+    ("weights", _weights),
     ("store", _store),
     ("torch", _torch),
 )

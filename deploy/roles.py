@@ -32,6 +32,7 @@ from deploy.settings import (
     read,
 )
 from deploy.stores import influxdb_access, is_embedded_store, open_configured
+from models.weight_sources import WeightSources
 from streams.topics import Topics
 from twin.errors import LivetwinError
 
@@ -136,6 +137,11 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def weight_sources() -> WeightSources:
+    """Where this process looks for versions: its own folder, and what LIVETWIN_WEIGHTS names."""
+    return WeightSources(home_of(read(HomeSettings)), read(ProcessorSettings).weights)
+
+
 # ── one function a role ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -157,6 +163,8 @@ async def processor(stop: asyncio.Event) -> None:
         batch_wait_ms=settings.batch_wait_ms,
         checkpoint_every_s=settings.checkpoint_every_s,
         group=_group("processor"),
+        weights=weight_sources(),
+        skip_missing=settings.missing_versions == "skip",
         stop=stop,
     )
 

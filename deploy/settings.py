@@ -90,6 +90,13 @@ class ProcessorSettings(_Settings):
     alarms_per_twin_day: float = Field(
         default=0.02, gt=0, description="target rate of model alarms per twin and day of event time"
     )
+    weights: str = Field(
+        default="",
+        description="where else weights are looked for: a folder or an http address that holds `<model>/<version>.safetensors`",
+    )
+    missing_versions: Literal["refuse", "skip"] = Field(
+        default="refuse", description="weights that have served are not here: take nothing over, or go on without their scores"
+    )
 
 
 class TrainerSettings(_Settings):

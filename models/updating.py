@@ -16,7 +16,7 @@ from models.port import VersionRefused
 from models.served import ServedModel
 from models.training import HOLDOUT_SHARE, TrainingImpossible, train
 from models.update import Update, UpdateFailed, UpdateJob
-from models.weights import WeightFiles, path_of
+from models.weights import WeightFiles
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,8 @@ def _champion(job: UpdateJob) -> ServedModel | None:
     if job.champion is None:
         return None
     try:
-        return version_file.load(
-            path_of(job.champion.uri), expect_sha256=job.champion.sha256, expect_contract=job.type.contract, device="cpu"
-        )
+        path = WeightFiles(job.home).verify(job.champion.uri, job.champion.sha256)
+        return version_file.load(path, expect_sha256=job.champion.sha256, expect_contract=job.type.contract, device="cpu")
     except VersionRefused as refusal:
         log.warning(
             "champion-not-loaded",

@@ -50,13 +50,7 @@ def path_of(uri: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def verify(uri: str, sha256: str) -> Path:
-    """The path of a weight file that is there and is what was announced.
-
-    Raises:
-        VersionRefused: missing, or hash.
-    """
-    path = path_of(uri)
+def _verified(path: Path, sha256: str) -> Path:
     try:
         found = sha256_of(path)
     except OSError as error:
@@ -79,6 +73,24 @@ class WeightFiles:
     def path(self, name: str, version: str) -> Path:
         """Where the weights of a version belong; `models.version.save` writes them there whole or not at all."""
         return self.root / name / f"{version}{SUFFIX}"
+
+    def verify(self, uri: str, sha256: str) -> Path:
+        """The file that was announced, where it was announced, or here by its name: a home folder may have moved.
+
+        Raises:
+            VersionRefused: missing, or hash.
+        """
+        announced = path_of(uri)
+        here = self.root / announced.parent.name / announced.name
+        return _verified(here if not announced.is_file() and here.is_file() else announced, sha256)
+
+    def hold(self, uri: str, sha256: str) -> bool:
+        """Whether weights are here as they were announced."""
+        try:
+            self.verify(uri, sha256)
+        except VersionRefused:
+            return False
+        return True
 
     def versions(self, name: str) -> list[str]:
         """Versions whose file is there, by number."""

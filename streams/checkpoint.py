@@ -36,7 +36,9 @@ class Saved:
     contract: str
     window: int
     conditions: tuple[str, ...]
+    next_offset: int  # it stands for what is before
     arrays: Mapping[str, NDArray[Any]]
+    schema: int  # in which it was written
 
 
 def twin_key(asset: str) -> bytes:
@@ -52,9 +54,22 @@ def mark_value(offset: int, epoch: int) -> bytes:
 
 
 def read_mark(value: bytes) -> tuple[int, int]:
-    """Offset to fold from, and the epoch of the owner who wrote it."""
-    found = orjson.loads(value)
-    return int(found["offset"]), int(found["epoch"])
+    """Offset to fold from, and the epoch of the owner who wrote it. Raises CheckpointRefused: no mark, or a newer schema's."""
+    try:
+        found = orjson.loads(value)
+        schema, offset, epoch = int(found["schema"]), int(found["offset"]), int(found["epoch"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(
+            f"a mark of {len(value)} bytes is not readable ({error!r}); {checkpoint_bytes.WAY_OUT}"
+        ) from error
+    if schema > checkpoint_bytes.SCHEMA:
+        raise CheckpointRefused(
+            f"a mark has schema {schema}, expected {checkpoint_bytes.SCHEMA} at most; {checkpoint_bytes.WAY_OUT}. "
+            "To go on from it instead, start the version of livetwin that wrote it"
+        )
+    if offset < 0:
+        raise CheckpointRefused(f"a mark stands at offset {offset}, expected 0 or more; {checkpoint_bytes.WAY_OUT}")
+    return offset, epoch
 
 
 def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
@@ -74,12 +89,13 @@ def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
 
 def read_twin(value: bytes) -> Saved:
     """Raises CheckpointRefused: no checkpoint, or of a schema that can't be read here."""
-    header, arrays = checkpoint_bytes.unpack(value)
+    header, arrays, schema = checkpoint_bytes.unpack(value)
     try:
         window, conditions = int(header["window"]), tuple(header["conditions"])
-        return Saved(str(header["asset"]), str(header["type"]), str(header["contract"]), window, conditions, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointRefused(f"a checkpoint's header lacks {error}; {checkpoint_bytes.WAY_OUT}") from error
+        asset, kind, contract = str(header["asset"]), str(header["type"]), str(header["contract"])
+        return Saved(asset, kind, contract, window, conditions, int(arrays["next_offset"][0]), arrays, schema)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointRefused(f"a checkpoint lacks {error}; {checkpoint_bytes.WAY_OUT}") from error
 
 
 def restore_twin(saved: Saved, arena: Arena, scorer: TypeScorer, row: int) -> None:

@@ -44,12 +44,17 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     return b"".join([_MAGIC, SCHEMA.to_bytes(2, "little"), len(raw).to_bytes(4, "little"), packed])
 
 
-def unpack(value: bytes) -> tuple[Header, Arrays]:
-    """Header and arrays in the words of SCHEMA. Raises CheckpointRefused: damaged, or of a schema nobody can migrate."""
+def unpack(value: bytes) -> tuple[Header, Arrays, int]:
+    """Header and arrays in the words of SCHEMA, and the schema it was written in.
+
+    Raises:
+        CheckpointRefused: damaged, or of a schema nobody can migrate.
+    """
     try:
         schema, header, arrays = _read_packed(value) if value[:4] == _MAGIC else _read_safetensors(value)
     except (pa.ArrowException, OSError, SafetensorError, orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
         raise CheckpointRefused(f"a checkpoint of {len(value)} bytes is not readable ({error}); {WAY_OUT}") from error
+    written = schema
     while schema != SCHEMA:
         if schema not in MIGRATIONS:
             raise CheckpointRefused(
@@ -63,7 +68,7 @@ def unpack(value: bytes) -> tuple[Header, Arrays]:
                 f"checkpoint of {header.get('asset')!r} in schema {schema} is not whole ({error!r}); {WAY_OUT}"
             ) from error
         schema += 1
-    return header, arrays
+    return header, arrays, written
 
 
 def _read_packed(value: bytes) -> tuple[int, Header, Arrays]:

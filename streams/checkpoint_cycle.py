@@ -17,7 +17,7 @@ from streams.checkpoint import export_twin, twin_key
 from streams.scoring import TypeScorer
 from twin.arena import Arena
 
-CheckpointRecord = tuple[int, bytes, bytes]  # partition, key, value
+CheckpointRecord = tuple[int, bytes, bytes | None]  # partition, key, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class CheckpointCycle:
     def under_way(self) -> bool:
         return self._under_way
 
-    def take(self, most: int | None, where: Callable[[str], Due | None]) -> list[Due]:
-        """Up to `most` twins to save now (None: all that are due).
+    def take(self, most: int, where: Callable[[str], Due | None]) -> list[Due]:
+        """Up to `most` twins to save now.
 
         `where` tells where a twin is by now: it may have moved to another type's arena since the cycle began, or have gone.
         """
         taken: list[Due] = []
-        while self._due and (most is None or len(taken) < most):
+        while self._due and len(taken) < most:
             one = where(self._due.popleft())
             if one is not None:
                 self.saved_offset[one.asset] = int(one.arena.next_offset[one.row])

@@ -19,34 +19,42 @@ MAX_MESSAGE_BYTES = 8 * MIB
 # a broker's refusal would use up a sequence number, and the idempotent producer could write nothing more to that partition.
 MAX_RECORD_BYTES = MAX_MESSAGE_BYTES - 16 * 1024
 FLUSH_S = 10.0  # for which the end of a producer waits for acknowledgements
+LEAVE_S = 5.0  # for which the end of a consumer waits until its group has let it go
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """aiokafka's consumer, whose `stop` keeps to itself what is no business of its caller."""
+    """aiokafka's consumer, whose `stop` ends also where the broker does not answer."""
 
     async def stop(self) -> None:
-        """Close everything. Raises CancelledError only where the caller itself was cancelled."""
+        """Leave the group, for at most LEAVE_S, and close everything."""
+        closing = asyncio.ensure_future(super().stop())
         try:
-            await super().stop()
-        except asyncio.CancelledError:
-            # aiokafka 0.14 lets the cancellation of its own fetches out where the broker is away, and leaves connections open
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._client.close()
+            await asyncio.wait({closing}, timeout=LEAVE_S)
+        finally:
+            if not closing.done():
+                closing.cancel()
+                await asyncio.wait({closing})
+            # cancelled: by us, or aiokafka 0.14 let out the cancellation of its own fetches, as it does where the broker is away
+            if closing.cancelled():
+                await self._client.close()
+        if not closing.cancelled():
+            closing.result()
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]
     """aiokafka's producer, whose `stop` ends also where the broker is away: an idempotent one would flush for ever."""
 
     async def stop(self) -> None:
-        """Flush for at most FLUSH_S, then close. What is not acknowledged then is given up; who waits for it gets KafkaError."""
+        """Flush for at most FLUSH_S, then close. What is not acknowledged is given up; who waits for it gets KafkaError."""
         flushing = asyncio.ensure_future(super().stop())
         try:
             await asyncio.wait({flushing}, timeout=FLUSH_S)
         finally:
-            if not flushing.done():
-                await self._sender.close()  # which ends the flush; requests under way are waited for
+            sender = self._sender.sender_task
+            # its end ends the flush; told once it waits for its requests, told again it gives up one of them
+            while not flushing.done() and sender is not None and not sender.done():
+                sender.cancel()
+                await asyncio.wait({sender}, timeout=0.1)
             await flushing
             self._give_up()
 

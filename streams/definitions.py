@@ -66,6 +66,17 @@ class Definitions:
         declared = self.fleet.get(asset)
         return self.type_of(asset), declared.units if declared is not None else {}, until
 
+    def declared_at(self, asset: str, offset: int) -> tuple[TwinType | None, dict[str, str], int]:
+        """The type that is declared now, the units in which the source sent at an offset, and from which offset on others."""
+        kind, declared = self.type_of(asset), self.fleet.get(asset)
+        term, until = self.terms.at(asset, offset)
+        if kind is None or term is None:
+            return kind, declared.units if declared is not None else {}, until
+        then = self.types.get(term.type)
+        sent = {channel.name: channel.unit for channel in then.channels if channel.unit} if then is not None else {}
+        own = {channel.name: channel.unit for channel in kind.channels}
+        return kind, {name: unit for name, unit in (sent | term.units).items() if name in own and unit != own[name]}, until
+
     def by_slug(self, slug: str) -> TwinType | None:
         return next((kind for kind in self.types.values() if kind.slug == slug), None)
 

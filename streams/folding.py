@@ -16,7 +16,7 @@ from streams.folded import Folded, Moved, joined
 from streams.formats.readings import Decoded, Telemetry, TelemetryTable
 from streams.homes import Homes
 from streams.log_record import LogRecord
-from streams.placing import Placing, Unplaceable
+from streams.placing import LOOK_AGAIN, Placing, Unplaceable
 from streams.refusals import HeldRefusals, Origin, Refused, unknown, untimely
 from streams.routing import Routes, add_table
 from streams.terms import NEVER
@@ -35,13 +35,13 @@ class Folder:
     Args:
         definitions: the view of declared types and twins; may change between calls.
         window: steps in the windows of closed steps.
-        claims: claim the partition of each new asset, and fold it when the claim has come back with `definitions`; else the
-            first partition that an asset comes on is its home, as long as nobody has claimed another.
-        as_declared: take the whole log on the terms that are declared now, as who learns what will serve does; else each
-            stretch on the terms that held there.
+        claims: claim the partition of each new asset, and fold it when the claim has come back; else the first partition that an
+            asset comes on is its home, as long as nobody has claimed another.
+        of_now: a twin is of the type declared now from its first reading on, as for who learns what will serve; else of the type
+            that it had in each stretch of the log. Units are those of the stretch in either case.
     """
 
-    def __init__(self, definitions: Definitions, *, window: int = 64, claims: bool = False, as_declared: bool = False) -> None:
+    def __init__(self, definitions: Definitions, *, window: int = 64, claims: bool = False, of_now: bool = False) -> None:
         self.definitions = definitions
         self.arenas: dict[str, Arena] = {}
         self._window = window
@@ -52,7 +52,7 @@ class Folder:
         self._due: dict[str, int] = {}  # twins whose terms change → from which offset on
         self._left: list[tuple[Arena, int]] = []  # rows of twins that moved, free when their last steps are scored
         self._claims = claims
-        self._as_declared = as_declared
+        self._of_now = of_now
         self._claimed: set[str] = set()  # assets whose claim is under way
         self._repeated: set[str] = set()  # assets whose disputed claim is under way again
         self._revision = definitions.revision
@@ -87,10 +87,7 @@ class Folder:
             self._due[asset] = until
 
     def _terms_at(self, asset: str, offset: int) -> tuple[TwinType | None, Mapping[str, str], int]:
-        if not self._as_declared:
-            return self.definitions.terms_at(asset, offset)
-        declared = self.definitions.fleet.get(asset)
-        return self.definitions.type_of(asset), declared.units if declared is not None else {}, NEVER
+        return self.definitions.declared_at(asset, offset) if self._of_now else self.definitions.terms_at(asset, offset)
 
     def expect(self, asset: str) -> None:
         """New terms were told of a twin that is here: they hold from their offset on."""
@@ -202,7 +199,8 @@ class Folder:
             self._revision = self.definitions.revision
         for record in records:
             if record.offset >= self.placing.deadlines.get(record.partition, NEVER):
-                self._give_up(record.partition, record.offset, out)
+                for overdue in self.placing.overdue(record.partition, record.offset, claims=self._claims):
+                    self._write_off(*overdue, out)
             out.counts["records"] += 1
             try:
                 decoded = decode(record.value, record.headers, record.key)
@@ -225,22 +223,19 @@ class Folder:
         strangers = self._routes.strangers(record.partition, table.assets)
         if strangers:
             for telemetry in table.of_each(strangers):
-                try:
-                    yield from self._meet(record, telemetry, out, infer)
-                except ReadingRefused as refusal:
-                    out.refused.append(Refused(record, refusal.reason, str(refusal)))
+                yield from self._meet(record, telemetry, out, infer)
             table = table.without(strangers)
         if len(table):
             yield record, table
 
     def _meet(self, record: LogRecord, telemetry: Telemetry, out: Folded, infer: bool) -> Iterable[tuple[LogRecord, Decoded]]:
-        """Readings of an asset that has no twin here yet. Raises ReadingRefused when too many wait already."""
+        """Readings of an asset that has no twin here yet."""
         asset = telemetry.asset
         home = self.definitions.homes.of(asset)
         if home is not None and home != record.partition:
             refuse_strays(record, [asset], home, out)
             return
-        if not self._as_declared and self.definitions.unknown.given_up(asset, record.partition, record.offset):
+        if self.definitions.unknown.given_up(asset, record.partition, record.offset):
             out.refused.append(unknown(record))
             return
         kind, _, _ = self._terms_at(asset, record.offset)
@@ -249,6 +244,9 @@ class Folder:
             self.place(asset, kind, record.partition, offset=record.offset)
             yield record, telemetry
             return
+        if kind is None and self.placing.full:
+            out_of_room = [*self.placing.give_up(asset), record]
+            return self._write_off(asset, record.partition, record.offset + LOOK_AGAIN, out_of_room, out)
         tellable = self.placing.wait(record, telemetry)
         if not claimed and asset not in self._claimed:
             self._claimed.add(asset)
@@ -256,17 +254,17 @@ class Folder:
         if tellable and claimed and infer:
             yield from self._release([asset], out)
 
-    def _give_up(self, partition: int, offset: int, out: Folded) -> None:
-        """Records that have waited for a type for too long at this offset are given up, and that is written down."""
-        for asset, before, records in self.placing.overdue(partition, offset, claims=self._claims):
-            self._claimed.discard(asset)
-            for record in records:
-                if record.partition == partition:
-                    out.refused.append(unknown(record))
-                else:
-                    refuse_strays(record, [asset], partition, out)
-            out.definitions.append(UnknownAssets.mark(asset, partition, before))
-            self.definitions.apply(*out.definitions[-1])
+    def _write_off(self, asset: str, partition: int, before: int, records: list[LogRecord], out: Folded) -> None:
+        """These records go to dead-letter, as does what else comes of the asset before an offset; that is written down."""
+        self._claimed.discard(asset)
+        for record in records:
+            if record.partition == partition:
+                out.refused.append(unknown(record))
+                before = max(before, record.offset + 1)
+            else:
+                refuse_strays(record, [asset], partition, out)
+        out.definitions.append(UnknownAssets.mark(asset, partition, before))
+        self.definitions.apply(*out.definitions[-1])
 
     def _release(self, assets: list[str], out: Folded) -> Iterable[tuple[LogRecord, Telemetry]]:
         """Records that waited for a type, now that it is declared, matched or inferred."""
@@ -282,7 +280,7 @@ class Folder:
             try:
                 placed = self.placing.take(asset)
             except Unplaceable as refusal:
-                out.refused += [Refused(record, refusal.reason, str(refusal)) for record in refusal.records]
+                self._write_off(asset, refusal.records[0].partition if home is None else home, 0, refusal.records, out)
                 continue
             out.definitions += placed.definitions
             first = placed.records[0][0]

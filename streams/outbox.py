@@ -25,6 +25,7 @@ class Outbox:
         self._producer = producer
         self._waiting: dict[tuple[str, int], list[_Row]] = defaultdict(list)
         self._sent: list[asyncio.Future[object]] = []
+        self.rounds = 0  # of acknowledgement so far: moves while the broker answers
 
     def put(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> None:
         self._waiting[topic, partition].append((key, value, headers))
@@ -39,10 +40,23 @@ class Outbox:
         await asyncio.gather(*(self._ship_partition(topic, partition, rows) for (topic, partition), rows in waiting.items()))
 
     async def acknowledged(self) -> None:
-        """Wait until the broker has acknowledged everything shipped. Raises KafkaError when it did not."""
-        sent, self._sent = self._sent, []
+        """Wait until the broker has acknowledged everything shipped. Raises KafkaError when it did not.
+
+        Who is cancelled while waiting has changed nothing: the next call waits for the same.
+        """
+        sent = list(self._sent)
         if sent:
-            await asyncio.gather(*sent)
+            await asyncio.wait(sent)
+            del self._sent[: len(sent)]
+            failed = [error for error in (one.exception() for one in sent) if error is not None]
+            if failed:
+                raise failed[0]
+        self.rounds += 1
+
+    def abandon(self) -> None:
+        """Nobody will wait for what is on its way."""
+        for one in self._sent:
+            one.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _ship_partition(self, topic: str, partition: int, rows: list[_Row]) -> None:
         batch = self._producer.create_batch()

@@ -9,13 +9,14 @@ which neither runs, or, where it says so, in which no batch is scored.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
 from aiokafka import ConsumerRecord
 
 from streams.changing import Changing
-from streams.checkpoint import mark_key, mark_value
+from streams.checkpoint import mark_key, mark_value, twin_key
 from streams.checkpoint_cycle import CheckpointCycle, CheckpointRecord, Due, record_of
 from streams.definitions import Definitions
 from streams.folded import Moved
@@ -23,6 +24,7 @@ from streams.folding import Folder
 from streams.micro_batch import Author, FoldedBatch, Outputs, Reached
 from streams.models_topic import ModelsView
 from streams.owned import Owned
+from streams.past_versions import PastOf, recorded
 from streams.records import TwinState
 from streams.recovery import PartitionCheckpoint, read_checkpoints, restore_twins
 from streams.scoring import TypeScorer
@@ -39,15 +41,24 @@ log = logging.getLogger(__name__)
 class Partitions:
     """State of all owned partitions."""
 
-    def __init__(self, bootstrap: str, topics: Topics, definitions: Definitions, view: ModelsView, champions: Champions) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        definitions: Definitions,
+        view: ModelsView,
+        champions: Champions,
+        past: PastOf,
+    ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
+        self._view = view
         self._definitions = definitions
         self._folder = Folder(definitions, claims=True)
         self._changing = Changing(definitions, self._folder)
         self._silences = Silences()
         self._owned: dict[int, Owned] = {}
-        self.switching = Switching(topics, definitions, view, champions, self._owned)
+        self.switching = Switching(topics, definitions, champions, past, self._owned)
         self._cycle = CheckpointCycle()
 
     @property
@@ -130,18 +141,24 @@ class Partitions:
         oldest = self._folder.placing.oldest_offset(partition)
         return position if oldest is None else min(position, oldest)
 
-    def checkpoint(self, most: int | None = None) -> tuple[list[CheckpointRecord], list[CheckpointRecord], bool]:
-        """Changed twins, `most` or (None) all; to be written after them, the marks, once none is left; whether that was all."""
+    def checkpoint(self, most: int, *, anew: bool = False) -> tuple[list[CheckpointRecord], list[CheckpointRecord], bool]:
+        """Up to `most` changed twins; to be written after them, the marks, once none is left; whether that was all.
+
+        Args:
+            anew: begin with where the partitions stand now, also where an earlier cycle is under way.
+        """
         cycle = self._cycle
-        if most is None or not cycle.under_way:
+        if anew or not cycle.under_way:
             twins = (Due(p, asset, arena, row) for p in self._owned for asset, arena, row in self._folder.assets(p))
             cycle.begin(twins, {partition: self._safe(partition) for partition in self._owned})
         records = [record_of(due, self.switching.scorer(due.arena)) for due in cycle.take(most, self._where)]
-        marks = []
+        marks: list[CheckpointRecord] = []
         for partition, offset in cycle.finished_marks().items():
             if (owned := self._owned.get(partition)) is not None:
                 owned.mark = max(owned.mark, offset)
                 marks.append((partition, mark_key(partition), mark_value(owned.mark, owned.epoch)))
+                held = {twin_key(asset) for asset, _, _ in self._folder.assets(partition)} if owned.refused else set()
+                marks += [(partition, key, None) for key in owned.withdrawn(held | {mark_key(partition)})]
                 self.switching.forget_before(partition, owned.mark)
         return records, marks, not cycle.under_way
 
@@ -155,20 +172,20 @@ class Partitions:
         self._owned[partition] = owned = Owned(position, committed, epoch, begin, mark, committed, scored)
         return owned
 
-    async def take_over(self, assigned: set[int], committed: dict[int, int], ends: dict[int, int], epoch: int) -> dict[int, int]:
-        """Own exactly `assigned`. Returns where to seek. A partition we held and nobody moved since keeps its state.
+    async def take_over(self, committed: dict[int, int], ends: dict[int, int], written: set[int], epoch: int) -> dict[int, int]:
+        """Own exactly these partitions. Returns where to seek. One that we held and nobody moved since keeps its state.
 
         Args:
-            assigned: partitions to own.
             committed: where each is committed, or begins.
-            ends: where each ends now; an owner before us may have written outputs up to there.
+            ends: where each ends now.
+            written: those of which somebody has written history: up to where they end, for all we know.
             epoch: generation of the group.
         """
         for partition in list(self._owned):
-            if partition not in assigned or committed[partition] != self.commit_offsets()[partition]:
+            if committed.get(partition) != self.commit_offsets()[partition]:
                 self._forget(partition)
         seeks: dict[int, int] = {}
-        new = assigned - set(self._owned)
+        new = committed.keys() - set(self._owned)
         for partition, saved in (await read_checkpoints(self._bootstrap, self._topics, new)).items() if new else ():
             position = max(saved.begin, saved.mark or 0)
             owned = self.own(
@@ -179,15 +196,18 @@ class Partitions:
                 begin=saved.begin,
                 mark=saved.mark or 0,
             )
-            if refused := self._restore(partition, saved):
-                log.warning("partition-folded-again", extra={"partition": partition, "from": saved.begin, "refused": refused})
+            await asyncio.to_thread(self._restore, partition, saved)  # minutes of Python for a large fleet: heartbeats must go on
+            if saved.refused:
+                found = {"partition": partition, "from": saved.begin, "refused": len(saved.refused)}
+                log.warning("partition-folded-again", extra=found)
+                owned.refused = set(saved.refused)
                 owned.position = owned.mark = saved.begin
                 owned.scored = Reached(saved.begin, saved.begin)
-            await self.switching.restore(partition, owned, self._folder.arena)
-            if owned.switches or saved.mark is not None:
+            await self.switching.restore(partition, owned, ends[partition], self._folder.arena)
+            if not saved.anew and (owned.switches or saved.mark is not None or partition in written):
                 owned.settled_until = ends[partition]
         for partition, owned in self._owned.items():
-            known = max([owned.epoch, *(serving.epoch for _, serving in self.switching.recorded(partition))])
+            known = max([owned.epoch, *(serving.epoch for _, serving in recorded(self._view, partition))])
             # the group's generation starts over when its offsets expire; an epoch must not, or sinks would ignore us
             owned.epoch = epoch if epoch >= known else known + 1
             seeks[partition] = owned.position
@@ -202,8 +222,8 @@ class Partitions:
         self._folder.drop(partition)
         del self._owned[partition]
 
-    def _restore(self, partition: int, saved: PartitionCheckpoint) -> int:
-        """Put saved twins into their arenas; how many checkpoints could not be used."""
+    def _restore(self, partition: int, saved: PartitionCheckpoint) -> None:
+        """Put saved twins into their arenas."""
 
         def place(asset: str, kind: TwinType) -> tuple[Arena, TypeScorer, int]:
             row, scorer = self._folder.place(asset, kind, partition), self.switching.scorer(self._folder.arenas[kind.id])
@@ -214,4 +234,3 @@ class Partitions:
         for asset, offset in restored.items():
             self._folder.resume(asset, offset)
         self._cycle.saved_offset.update(restored)
-        return saved.refused + len(saved.twins) - len(restored)

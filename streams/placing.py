@@ -9,6 +9,7 @@ Out:  a type for each asset, as soon as one is declared, exactly one known type 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,10 +31,12 @@ from twin.fleet import TwinDeclaration
 from twin.infer import infer_type
 from twin.types import TwinType, compile_type
 
+log = logging.getLogger(__name__)
+
 ENOUGH_TIMES = 8  # distinct event times before a type is inferred
-MOST_WAITING = 100_000  # records, over all assets
+MOST_WAITING = 100_000  # records of assets without a type, over all assets
 PATIENCE = 50_000  # offsets of its partition for which an asset waits for a reading of another time
-LOOK_AGAIN = 1_000  # offsets, where the wait is over but the asset's claim has not come back
+LOOK_AGAIN = 1_000  # offsets, where an asset's claim has not come back when its wait is over, or where too many wait
 
 
 @dataclass(slots=True)
@@ -104,8 +107,8 @@ class Placing:
         """Whether a record of a waiting asset came on this partition."""
         return any(record.partition == partition for record, _ in self._waiting[asset].records)
 
-    def overdue(self, partition: int, offset: int, *, claims: bool) -> Iterator[tuple[str, int, list[LogRecord]]]:
-        """Assets of a partition whose wait is over at an offset: asset, offset before which it is given up, its records.
+    def overdue(self, partition: int, offset: int, *, claims: bool) -> Iterator[tuple[str, int, int, list[LogRecord]]]:
+        """Assets of a partition whose wait is over at an offset: asset, partition, offset before which it is given up, records.
 
         Whoever's type can be told stays: it waits for the definitions to be complete. So does who has no home yet, with `claims`.
         """
@@ -122,14 +125,11 @@ class Placing:
                 due.append(asset)
         self.deadlines[partition] = min(later)
         for asset in due:
-            deadline, records = self._waiting[asset].deadline, self.give_up(asset)
-            newest = max(record.offset for record in records if record.partition == partition)
-            yield asset, max(deadline, newest + 1), records
+            yield asset, partition, self._waiting[asset].deadline, self.give_up(asset)
 
     def give_up(self, asset: str) -> list[LogRecord]:
         """The records of an asset that wait no longer: it lives elsewhere, or nobody can tell its type."""
-        waiting = self._pop(asset)
-        return [record for record, _ in waiting.records]
+        return [record for record, _ in self._pop(asset).records] if asset in self._waiting else []
 
     def _pop(self, asset: str) -> _Waiting:
         waiting = self._waiting.pop(asset)
@@ -141,14 +141,13 @@ class Placing:
                 del self._parts[place]
         return waiting
 
+    @property
+    def full(self) -> bool:
+        """Whether no more may wait for their types."""
+        return self._held >= MOST_WAITING
+
     def wait(self, record: LogRecord, telemetry: Telemetry) -> bool:
         """Keep a record; whether its asset's type can be told now, for `take`."""
-        if self._held >= MOST_WAITING:
-            raise ReadingRefused(
-                "unknown-asset",
-                f"asset {telemetry.asset!r} is not declared and {self._held} "
-                "records wait for their types already; kept in dead-letter",
-            )
         return self._tellable(telemetry.asset, self._keep(record, telemetry))
 
     def _keep(self, record: LogRecord, telemetry: Telemetry) -> _Waiting:
@@ -182,7 +181,8 @@ class Placing:
             if kind is None:
                 try:
                     interface = _infer(telling)
-                except Unplaceable:
+                except Unplaceable as refusal:
+                    log.info("asset-without-type", extra={"asset": asset, "found": str(refusal)})
                     self._keep_again(waiting.records[len(telling) :])
                     raise
                 kind = compile_type(interface)

@@ -23,11 +23,14 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from models.weight_sources import WeightSources
 from streams import clients, models_topic
 from streams.definitions import Definitions, follow_definitions, read_definitions
+from streams.ending import ended
 from streams.micro_batch import FoldedBatch, slices
 from streams.outbox import Outbox
 from streams.partitions import Partitions
+from streams.past_versions import PastOf
 from streams.serving import Champions, VersionShelf
 from streams.shipping import ProcessorStats, Shipping
 from streams.topics import Topics
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.5
 CHECKPOINT_TWINS = 500  # saved between two batches: some 40 ms
+STILL_S = 10.0  # for which a processor that is told to stop waits for a broker that acknowledges nothing
 
 
 class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -51,6 +55,8 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         checkpoint_every_s: float,
         group: str,
         session_timeout_ms: int,
+        weights: WeightSources,
+        skip_missing: bool,
         stats: ProcessorStats,
     ) -> None:
         self._bootstrap = bootstrap
@@ -58,6 +64,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._batch_max_records = batch_max_records
         self._batch_wait_ms = batch_wait_ms
         self._checkpoint_every_s = checkpoint_every_s
+        self._weights, self._skip_missing = weights, skip_missing
         self.stats = stats
         self._consumer: AIOKafkaConsumer = clients.consumer(
             bootstrap,
@@ -83,14 +90,24 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Open in order, loop, close in reverse. Raises KafkaError when the broker is away for longer than a request may take."""
+        """Work until `stop`, and leave nothing behind. Raises KafkaError when the broker is away longer than a request may take.
+
+        A broker that is away at the end is waited for STILL_S, and while closing as long as `streams.clients` says. What is not
+        committed then is done again by the next owner, with the same outputs.
+        """
+        working = asyncio.create_task(self._work(stop))
+        if not await ended(working, stop, lambda: self._outbox.rounds, still_s=STILL_S):
+            log.warning("stopped-unsettled", extra={"found": f"the broker acknowledged nothing for {STILL_S:g} s"})
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """Open in order, loop, close in reverse."""
         halt = asyncio.Event()
         followers: list[asyncio.Task[None]] = []
         try:
             await self._producer.start()
             definitions = await read_definitions(self._bootstrap, self._topics)
             view = models_topic.ModelsView()
-            champions = Champions(view, VersionShelf())
+            champions = Champions(view, VersionShelf(self._weights))
             caught_up = asyncio.Event()
             followers.append(
                 asyncio.create_task(
@@ -104,7 +121,9 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             followers.append(asyncio.create_task(follow_definitions(self._bootstrap, self._topics, definitions, stop=halt)))
             followers.append(asyncio.create_task(champions.run(definitions.types, halt)))
             self._definitions = definitions
-            self._partitions = Partitions(self._bootstrap, self._topics, definitions, view, champions)
+            past = PastOf(view, definitions, champions.shelf, skip_missing=self._skip_missing)
+            await past.require()
+            self._partitions = Partitions(self._bootstrap, self._topics, definitions, view, champions, past)
             self._shipping = Shipping(self._producer, self._outbox, self._topics, self._partitions, self.stats)
             await self._consumer.start()
             self._consumer.subscribe([self._topics.telemetry], listener=self)
@@ -119,12 +138,10 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.shield(self._close(followers))
 
     async def _close(self, followers: list[asyncio.Task[None]]) -> None:
-        for closing in (self._consumer.stop(), self._producer.stop()):
-            try:
-                await closing
-            except (KafkaError, IllegalStateError) as error:
-                log.warning("close-failed", extra={"found": repr(error)})
-        await asyncio.gather(*followers, return_exceptions=True)
+        self._outbox.abandon()
+        for found in await asyncio.gather(self._consumer.stop(), self._producer.stop(), *followers, return_exceptions=True):
+            if isinstance(found, KafkaError | IllegalStateError):
+                log.warning("close-failed", extra={"found": repr(found)})
 
     async def _loop(self, stop: asyncio.Event, followers: list[asyncio.Task[None]]) -> None:
         while not stop.is_set():
@@ -207,11 +224,11 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.info("commit-refused", extra={"found": repr(error)})
                 self._uncommitted = True
 
-    async def _checkpoint(self, most: int | None = CHECKPOINT_TWINS) -> None:
-        """A part of the changed twins; the next part follows the next batch, until the marks are written."""
+    async def _checkpoint(self, *, anew: bool = False) -> bool:
+        """A part of the changed twins; the next follows the next batch, until the marks are written. Whether that was all."""
         await self._scored()
         await self._outbox.acknowledged()
-        twins, marks, done = await asyncio.to_thread(self._partitions.checkpoint, most)
+        twins, marks, done = await asyncio.to_thread(self._partitions.checkpoint, CHECKPOINT_TWINS, anew=anew)
         for group in (twins, marks):  # a mark may only stand behind the twins it speaks of
             for partition, key, value in group:
                 self._outbox.put(self._topics.checkpoint, partition, key, value)
@@ -219,13 +236,16 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._outbox.acknowledged()
         if done:
             self._checkpointed_at = time.monotonic()
+        return done
 
     async def _settle(self) -> None:
         """Leave nothing behind: outputs acknowledged, offsets committed, checkpoints written."""
         await self._scored()
         if self._partitions.live:
             await self._commit()
-            await self._checkpoint(most=None)
+            done = await self._checkpoint(anew=True)
+            while not done:
+                done = await self._checkpoint()
 
     # ── partitions come and go ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,13 +269,17 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         await self._scored()
         committed: dict[int, int] = {}
-        ends: dict[int, int] = {}
-        for partition in assigned:
-            place = TopicPartition(self._topics.telemetry, partition)
-            begin = (await self._consumer.beginning_offsets([place]))[place]
-            committed[partition] = max(await self._consumer.committed(place) or 0, begin)
-            ends[partition] = (await self._consumer.end_offsets([place]))[place]
-        seeks = await self._partitions.take_over(assigned, committed, ends, epoch)
+        places = [TopicPartition(self._topics.telemetry, partition) for partition in assigned]
+        begins, ends = await self._consumer.beginning_offsets(places), await self._consumer.end_offsets(places)
+        for place in places:
+            done = await self._consumer.committed(place)
+            committed[place.partition] = min(max(done or 0, begins[place]), ends[place])
+            if done is not None and done < begins[place]:
+                lost = {"partition": place.partition, "from": done, "to": begins[place]}
+                log.error("telemetry-dropped-unread", extra={**lost, "found": "retention was shorter than nobody read"})
+        history = await self._consumer.end_offsets([TopicPartition(self._topics.history, partition) for partition in assigned])
+        written = {place.partition for place, end in history.items() if end}
+        seeks = await self._partitions.take_over(committed, {p.partition: end for p, end in ends.items()}, written, epoch)
         if set(self._assigned) != assigned:
             return  # another rebalance came meanwhile; the next round looks again
         for partition, offset in seeks.items():

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from aiokafka.errors import KafkaError
 
+from models.weight_sources import WeightSources
 from streams.processing import Processor
 from streams.shipping import ProcessorStats
 from streams.topics import Topics
@@ -33,6 +34,8 @@ async def run_processor(
     checkpoint_every_s: float = 30.0,
     group: str = "livetwin-processor",
     session_timeout_ms: int = 10_000,
+    weights: WeightSources | None = None,
+    skip_missing: bool = False,
     stop: asyncio.Event,
     stats: ProcessorStats | None = None,
 ) -> None:
@@ -40,6 +43,13 @@ async def run_processor(
 
     A process that died is noticed after `session_timeout_ms`. A broker that goes away is waited for: the loop starts anew
     from what is committed.
+
+    Args:
+        weights: where versions are looked for; None: where `models` says, and nowhere else.
+        skip_missing: go on where weights that have served are not on this machine.
+
+    Raises:
+        VersionsMissing: they are not, and it may not.
     """
     wait = RETRY_S[0]
     with _short_turns():
@@ -52,6 +62,8 @@ async def run_processor(
                 checkpoint_every_s=checkpoint_every_s,
                 group=group,
                 session_timeout_ms=session_timeout_ms,
+                weights=weights or WeightSources(),
+                skip_missing=skip_missing,
                 stats=stats or ProcessorStats(),
             )
             try:

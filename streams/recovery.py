@@ -7,16 +7,16 @@ Out:  saved twins and the mark of each partition. Where a checkpoint can't be re
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import orjson
 from aiokafka import TopicPartition
 
 from streams import clients
-from streams.checkpoint import MARK_PREFIX, TWIN_PREFIX, Saved, read_mark, read_twin, restore_twin
-from streams.checkpoint_bytes import WAY_OUT
+from streams.checkpoint import MARK_PREFIX, TWIN_PREFIX, Saved, mark_key, read_mark, read_twin, restore_twin, twin_key
+from streams.checkpoint_bytes import SCHEMA, WAY_OUT
 from streams.scoring import TypeScorer
 from streams.topics import Topics
 from twin.arena import Arena
@@ -24,6 +24,8 @@ from twin.errors import CheckpointRefused
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
+
+MOST_LOGGED = 20  # checkpoints of a partition that can't be used, one by one
 
 
 @dataclass(slots=True)
@@ -33,7 +35,10 @@ class PartitionCheckpoint:
     mark: int | None = None
     epoch: int = 0  # of the owner who wrote the mark
     begin: int = 0  # first offset that telemetry still has
-    refused: int = 0  # checkpoints that could not be read
+    end: int = 0  # and the one after its last
+    anew: bool = False  # the log was made anew since: what is saved, and what was written, is another's
+    refused: dict[bytes, str] = field(default_factory=dict)  # keys of checkpoints that can't be used, and why
+    migrated: int = 0  # of the twins, that were of an older schema
     twins: dict[str, Saved] = field(default_factory=dict)
 
 
@@ -49,8 +54,9 @@ async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[
         ends = await consumer.end_offsets(wanted)
         log_of = {partition: TopicPartition(topics.telemetry, partition.partition) for partition in wanted}
         begins = await consumer.beginning_offsets(list(log_of.values()))
+        telemetry_ends = await consumer.end_offsets(list(log_of.values()))
         for partition, telemetry in log_of.items():
-            found[partition.partition].begin = begins[telemetry]
+            found[partition.partition].begin, found[partition.partition].end = begins[telemetry], telemetry_ends[telemetry]
         waiting = set(wanted)
         await consumer.seek_to_beginning(*wanted)
         while waiting:
@@ -64,10 +70,15 @@ async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[
                             latest[partition.partition][record.key] = record.value
     finally:
         await consumer.stop()
+    await asyncio.to_thread(_take_all, found, latest)
+    return found
+
+
+def _take_all(found: Mapping[int, PartitionCheckpoint], latest: Mapping[int, Mapping[bytes, bytes]]) -> None:
     for number, values in latest.items():
         for key, value in values.items():
             _take(found[number], key, value)
-    return found
+        _refuse_another_log(number, found[number])
 
 
 def _take(into: PartitionCheckpoint, key: bytes, value: bytes) -> None:
@@ -76,25 +87,54 @@ def _take(into: PartitionCheckpoint, key: bytes, value: bytes) -> None:
             into.mark, into.epoch = read_mark(value)
         elif key.startswith(TWIN_PREFIX):
             saved = read_twin(value)
+            if twin_key(saved.asset) != key:
+                raise CheckpointRefused(f"a checkpoint of {saved.asset!r} stands under the key of another; {WAY_OUT}")
             into.twins[saved.asset] = saved
-    except (CheckpointRefused, orjson.JSONDecodeError, KeyError, ValueError) as error:
-        into.refused += 1
-        log.warning("checkpoint-not-used", extra={"key": key.decode("utf-8", "replace"), "found": str(error)})
+            into.migrated += saved.schema != SCHEMA
+    except CheckpointRefused as error:
+        into.refused[key] = str(error)
+
+
+def _refuse_another_log(number: int, of: PartitionCheckpoint) -> None:
+    """Checkpoints that stand for more than the partition holds speak of a log that is no more: deleted and made anew, or cut."""
+    stands_for = max([of.mark or 0, *(saved.next_offset for saved in of.twins.values())])
+    if stands_for <= of.end:
+        return
+    found = f"checkpoints stand for offset {stands_for}, and the partition ends at {of.end}: it was made anew or cut; {WAY_OUT}"
+    of.refused |= dict.fromkeys([mark_key(number), *map(twin_key, of.twins)], found)
+    of.mark, of.twins, of.anew = None, {}, True
+
+
+def refuse_unfit(of: PartitionCheckpoint, types: Mapping[str, TwinType]) -> None:
+    """Refuse twins of types that are not declared, or that were declared differently since."""
+    for asset, twin in list(of.twins.items()):
+        kind = types.get(twin.type)
+        if kind is None:
+            of.refused[twin_key(asset)] = f"type {twin.type} of {asset!r} is not declared; {WAY_OUT}"
+        elif kind.contract != twin.contract:
+            found = f"checkpoint of {asset!r} was written for contract {twin.contract} of {twin.type}, expected {kind.contract}"
+            of.refused[twin_key(asset)] = f"{found}; {WAY_OUT}"
+        else:
+            continue
+        del of.twins[asset]
 
 
 def restore_twins(
     saved: PartitionCheckpoint, types: Mapping[str, TwinType], place: Callable[[str, TwinType], tuple[Arena, TypeScorer, int]]
 ) -> dict[str, int]:
-    """Put saved twins where `place` says; the offset that each of those restored stands for. Others are logged, and are fresh."""
+    """Put saved twins where `place` says; the offset that each of those restored stands for.
+
+    Others are added to `saved.refused`, and are fresh. What can't be used is logged.
+    """
+    refuse_unfit(saved, types)
     restored: dict[str, int] = {}
     for asset, twin in saved.twins.items():
-        kind = types.get(twin.type)
         try:
-            if kind is None:
-                raise CheckpointRefused(f"type {twin.type} of {asset!r} is not declared; {WAY_OUT}")
-            arena, scorer, row = place(asset, kind)
+            arena, scorer, row = place(asset, types[twin.type])
             restore_twin(twin, arena, scorer, row)
             restored[asset] = int(arena.next_offset[row])
         except CheckpointRefused as refusal:
-            log.warning("checkpoint-not-used", extra={"asset": asset, "found": str(refusal)})
+            saved.refused[twin_key(asset)] = str(refusal)
+    for key, why in list(saved.refused.items())[:MOST_LOGGED]:
+        log.warning("checkpoint-not-used", extra={"key": key.decode("utf-8", "replace"), "found": why})
     return restored

@@ -47,7 +47,7 @@ class Replay:
         self.definitions = Definitions()
         self.periods = TrainingPeriods()
         self.builders: dict[str, StepBlockBuilder] = {}  # by type id
-        self._folder = Folder(self.definitions, window=1, as_declared=True)
+        self._folder = Folder(self.definitions, window=1, of_now=True)
         self._open = AsyncExitStack()
         self._telemetry: AIOKafkaConsumer
         self._told: AIOKafkaConsumer
@@ -80,7 +80,7 @@ class Replay:
                 self._tell(record)
         if self._begun and self._outdated():
             log.info("replay-again", extra={"found": "a type or a twin was declared differently"})
-            self._folder, self.builders, self._begun = Folder(self.definitions, window=1, as_declared=True), {}, False
+            self._folder, self.builders, self._begun = Folder(self.definitions, window=1, of_now=True), {}, False
         if not self._begun:
             for partition, offset in (await self._start_offsets()).items():
                 self._telemetry.seek(partition, offset)
@@ -107,12 +107,20 @@ class Replay:
             self.periods.feedback(record.value)
 
     def _outdated(self) -> bool:
-        """Whether a twin that was folded is declared to be of another type by now, or its type was declared differently."""
+        """Whether a twin was folded as another type than it is declared to be by now, or in other units than were told since."""
         if self._revision == self.definitions.revision:
             return False
         self._revision = self.definitions.revision
-        arenas = self._folder.arenas.values()
-        return any(self.definitions.type_of(asset) != arena.type for arena in arenas for asset in arena.row_of)
+        found = [self._other_terms(asset) for arena in self._folder.arenas.values() for asset in arena.row_of]
+        return any(found)
+
+    def _other_terms(self, asset: str) -> bool:
+        place = self._folder.on_terms(asset)
+        if place is None:
+            return False
+        kind, units, _ = self.definitions.declared_at(asset, int(place.arena.next_offset[place.row]) - 1)
+        self._folder.expect(asset)  # a change whose offset is still to come
+        return kind != place.arena.type or units != place.units
 
     def _fold(self, records: Iterable[LogRecord]) -> None:
         for closed in self._folder.fold(records).closed:

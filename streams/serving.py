@@ -18,20 +18,28 @@ from collections import OrderedDict
 from models import version as version_file
 from models.port import VersionRefused
 from models.served import ServedModel
-from models.weights import path_of
+from models.weight_sources import WeightSources
 from streams.models_topic import Change, ModelsView
 from streams.records import ModelAlias, Refusal, Switch
+from twin.errors import LivetwinError
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
 
 RESIDENT = 32  # versions kept in memory, over all types
+LOOK_AGAIN_S = 5.0  # for weights that were not found: a shared folder or a server may come back
+NOT_HERE = frozenset({"missing", "truncated", "hash"})  # refusals that speak of this machine's file, not of the version
+
+
+class VersionsMissing(LivetwinError):
+    """Weights that have served are not on this machine: what they scored can't come out again the same."""
 
 
 class VersionShelf:
     """Loaded versions by hash, least recently used out first."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: WeightSources) -> None:
+        self._sources = sources
         self._shelf: OrderedDict[tuple[str, str], ServedModel] = OrderedDict()
 
     async def get(self, *, uri: str, sha256: str, contract: str, slow_s: float = 2.0) -> ServedModel:
@@ -39,14 +47,15 @@ class VersionShelf:
         key = (sha256, contract)
         found = self._shelf.get(key)
         if found is None:
-            found = await asyncio.to_thread(
-                version_file.load, path_of(uri), expect_sha256=sha256, expect_contract=contract, slow_s=slow_s
-            )
-            self._shelf[key] = found
+            found = self._shelf[key] = await asyncio.to_thread(self._load, uri, sha256, contract, slow_s)
         self._shelf.move_to_end(key)
         while len(self._shelf) > RESIDENT:
             self._shelf.popitem(last=False)
         return found
+
+    def _load(self, uri: str, sha256: str, contract: str, slow_s: float) -> ServedModel:
+        payload, origin = self._sources.read(uri, sha256)
+        return version_file.decode(payload, origin=origin, expect_sha256=sha256, expect_contract=contract, slow_s=slow_s)
 
     async def past(self, switch: Switch, contract: str) -> ServedModel:
         """A version that has served: its outputs must come out again, however slow this machine is now. Raises VersionRefused."""
@@ -65,6 +74,7 @@ class Champions:
         self.current: dict[str, tuple[ServedModel, Switch]] = {}
         self.refusals: list[Refusal] = []
         self._refused: dict[str, ModelAlias] = {}
+        self._again: dict[str, float] = {}  # models whose weights were not found → when to look again, monotonic
 
     def on_change(self, change: Change) -> None:
         """For `models_topic.follow`."""
@@ -75,18 +85,23 @@ class Champions:
     async def load_now(self, types: dict[str, TwinType]) -> None:
         """Load every alias that is not loaded yet; what is refused is logged and put into `refusals`."""
         self._wake.clear()
+        now = time.monotonic()
+        self._changed |= {name for name, at in self._again.items() if at <= now}
         for name in sorted(self._changed):
             kind = next((one for one in types.values() if one.slug == name), None)
             alias = self._view.alias(name)
             if kind is None or alias is None:
                 continue  # the type may still come; look again at the next wake
             self._changed.discard(name)
+            self._again.pop(name, None)
             try:
                 served = await self.shelf.get(uri=alias.champion_uri, sha256=alias.champion_sha256, contract=kind.contract)
                 if served.version != alias.champion:
                     found = f"{alias.champion_uri} holds {served.version}, expected {alias.champion}"
                     raise VersionRefused("version", f"{found}; the version before keeps serving")
             except VersionRefused as refusal:
+                if refusal.reason == "missing":
+                    self._again[name] = time.monotonic() + LOOK_AGAIN_S
                 self._refuse(name, alias, refusal)
                 continue
             self._ready[name] = (
@@ -115,7 +130,7 @@ class Champions:
         while not stop.is_set():
             # a second, as a type may be declared after its version was named
             await _either(self._wake, stop, timeout_s=1.0)
-            if self._changed and not stop.is_set():
+            if (self._changed or self._again) and not stop.is_set():
                 await self.load_now(types)
 
     def take_new(self) -> dict[str, tuple[ServedModel, Switch]]:

@@ -14,11 +14,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from models.port import Served, VersionRefused
+from models.port import Served
 from streams.definitions import Definitions
 from streams.micro_batch import Announcement
-from streams.models_topic import ModelsView
 from streams.owned import Owned
+from streams.past_versions import PastOf
 from streams.records import Serving, Switch, models_key
 from streams.scoring import Switches, TypeScorer
 from streams.serving import Champions
@@ -40,12 +40,12 @@ class Switching:
     """
 
     def __init__(
-        self, topics: Topics, definitions: Definitions, view: ModelsView, champions: Champions, owned: dict[int, Owned]
+        self, topics: Topics, definitions: Definitions, champions: Champions, past: PastOf, owned: dict[int, Owned]
     ) -> None:
         self._topics = topics
         self._definitions = definitions
-        self._view = view
         self._champions = champions
+        self._past = past
         self._owned = owned
         self._inherited: list[Announcement] = []
         self.scorers: dict[str, TypeScorer] = {}  # by type id
@@ -144,29 +144,11 @@ class Switching:
 
     # ── owners come and go ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def restore(self, partition: int, owned: Owned, arena_of: Callable[[TwinType], Arena]) -> None:
-        """The versions that scored this partition before us, at the same offsets."""
-        for name, serving in self.recorded(partition):
-            kind = self._definitions.by_slug(name)
-            if kind is None:
-                continue
-            scorer = self.scorer(arena_of(kind))
-            table = scorer.switches.setdefault(partition, Switches())
-            for switch in serving.switches[max(sum(one.offset <= owned.position for one in serving.switches) - 1, 0) :]:
-                try:
-                    served = await self._champions.shelf.past(switch, kind.contract)
-                except VersionRefused as refusal:
-                    log.error("past-version-missing", extra={"model": name, "version": switch.version, "found": str(refusal)})
-                    continue
-                table.add(switch.offset, served)
-            owned.switches[name] = list(serving.switches)
-
-    def recorded(self, partition: int) -> Iterator[tuple[str, Serving]]:
-        """What earlier owners wrote down, by model."""
-        for name in list(self._view.models):
-            serving = self._view.serving(name, partition)
-            if serving is not None:
-                yield name, serving
+    async def restore(self, partition: int, owned: Owned, end: int, arena_of: Callable[[TwinType], Arena]) -> None:
+        """The versions that scored this partition before us, at the same offsets; it ends at `end`. Raises VersionsMissing."""
+        for kind, found in await self._past.partition(partition, position=owned.position, end=end):
+            owned.switches[kind.slug] = found.switches
+            self.scorer(arena_of(kind)).switches[partition] = found.table
 
     def forget(self, partition: int) -> None:
         """A partition is no longer ours."""

@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import compile_path
+from starlette.staticfiles import StaticFiles
 
 from streams.gateway import (
     api_alerts,
@@ -147,6 +148,8 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host], www_redirect=False)
     app.add_middleware(BodyLimit, most_bytes=MAX_BODY_BYTES)
     app.add_middleware(metrics.RequestMetrics, registry=registry)
+    # weights for processors on other machines (LIVETWIN_WEIGHTS)
+    app.mount("/weights", StaticFiles(directory=gateway.home / "models", check_dir=False))
     page.mount(app, gateway)
     return app
 

@@ -6,7 +6,7 @@ Out:  a line a step (by asset, then time), then a line an alert (by id). For com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import orjson
 
@@ -15,9 +15,9 @@ from streams.stores.port import TwinStore
 _ALL = 2**31 - 1  # points: every step by itself
 
 
-def export_lines(store: TwinStore, *, from_ns: int, to_ns: int) -> Iterator[bytes]:
-    """Steps with from_ns <= time < to_ns, and the alerts that were active then. Each line ends with a newline."""
-    for asset in sorted(one.asset for one in store.latest()):
+def export_lines(store: TwinStore, *, from_ns: int, to_ns: int, assets: Collection[str] = ()) -> Iterator[bytes]:
+    """Steps with from_ns <= time < to_ns, and the alerts that were active then; of all assets, or of some. A line each."""
+    for asset in sorted(one.asset for one in store.latest() if not assets or one.asset in assets):
         found = store.history(asset, channels=None, from_ns=from_ns, to_ns=to_ns, points=_ALL)
         risk = found.risk
         for place, time_ns in enumerate(risk.time_ns):
@@ -35,4 +35,6 @@ def export_lines(store: TwinStore, *, from_ns: int, to_ns: int) -> Iterator[byte
             yield orjson.dumps(step, option=orjson.OPT_APPEND_NEWLINE)
     alerts = store.alerts(from_ns=from_ns, to_ns=to_ns, limit=_ALL)
     for alert in sorted(alerts, key=lambda one: one.id):
+        if assets and alert.asset not in assets:
+            continue
         yield orjson.dumps(alert.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)

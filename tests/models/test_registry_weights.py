@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.port import VersionRefused
-from models.weights import WeightFiles, path_of, verify
+from models.weights import WeightFiles, path_of
 
 
 def placed(files: WeightFiles, number: int, weights: bytes = b"weights") -> tuple[str, str]:
@@ -19,20 +19,30 @@ def placed(files: WeightFiles, number: int, weights: bytes = b"weights") -> tupl
 
 
 def test_an_announced_file_is_found_by_its_uri(tmp_path: Path) -> None:
-    uri, sha256 = placed(WeightFiles(tmp_path / "a home with spaces"), 1)
-    assert verify(uri, sha256).read_bytes() == b"weights"
+    files = WeightFiles(tmp_path / "a home with spaces")
+    uri, sha256 = placed(files, 1)
+    assert files.verify(uri, sha256).read_bytes() == b"weights"
+
+
+def test_a_home_that_has_moved_has_its_files_all_the_same(tmp_path: Path) -> None:
+    uri, sha256 = placed(WeightFiles(tmp_path / "before"), 1)
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert WeightFiles(tmp_path / "after").verify(uri, sha256).is_relative_to(tmp_path / "after")
+    with pytest.raises(VersionRefused, match="before/models"):
+        WeightFiles(tmp_path / "elsewhere").verify(uri, sha256)
 
 
 def test_changed_truncated_or_missing_weights_are_refused_with_the_reason(tmp_path: Path) -> None:
-    uri, sha256 = placed(WeightFiles(tmp_path), 1)
+    files = WeightFiles(tmp_path)
+    uri, sha256 = placed(files, 1)
     path_of(uri).write_bytes(b"weigh")
     with pytest.raises(VersionRefused, match=r"sha256 is .* expected") as changed:
-        verify(uri, sha256)
+        files.verify(uri, sha256)
     path_of(uri).unlink()
     with pytest.raises(VersionRefused, match="No such file") as missing:
-        verify(uri, sha256)
+        files.verify(uri, sha256)
     with pytest.raises(VersionRefused, match="expected a file:// URI") as elsewhere:
-        verify("s3://bucket/weights", sha256)
+        files.verify("s3://bucket/weights", sha256)
     assert [raised.value.reason for raised in (changed, missing, elsewhere)] == ["hash", "missing", "missing"]
 
 

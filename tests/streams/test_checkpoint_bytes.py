@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streams import checkpoint_bytes
-from streams.checkpoint import export_twin, read_twin, restore_twin
+from streams.checkpoint import export_twin, mark_value, read_mark, read_twin, restore_twin
 from streams.folded import joined
 from streams.scoring import TypeScorer
 from tests.streams.plant import START, TYPE, readings
@@ -92,11 +92,29 @@ def test_what_cannot_be_read_is_refused_with_what_happens_now(damaged: object, s
     assert checkpoint_bytes.WAY_OUT in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        (b"", "not readable"),
+        (b"[]", "not readable"),
+        (b'{"schema": 2, "offset": null, "epoch": 1}', "not readable"),
+        (b'{"schema": 2, "offset": 7}', "not readable"),
+        (b'{"schema": 2, "offset": -7, "epoch": 1}', "offset -7"),
+        (b'{"schema": 9, "offset": 7, "epoch": 1}', "schema 9"),
+    ],
+)
+def test_a_mark_that_cannot_be_used_is_refused_with_what_happens_now(mark: bytes, says: str) -> None:
+    assert read_mark(mark_value(7, 3)) == (7, 3)
+    with pytest.raises(CheckpointRefused, match=says) as refused:
+        read_mark(mark)
+    assert checkpoint_bytes.WAY_OUT in str(refused.value)
+
+
 def test_a_checkpoint_of_another_contract_or_shape_leaves_the_row_fresh() -> None:
     arena = Arena(TYPE)
     scorer = TypeScorer(arena)
     fold(arena, 0, HALF)
-    header, arrays = checkpoint_bytes.unpack(export_twin(arena, scorer, 0))
+    header, arrays, _ = checkpoint_bytes.unpack(export_twin(arena, scorer, 0))
     for change in ({"contract": "0" * 16}, {"window": 32}):
         with pytest.raises(CheckpointRefused, match="was written for"):
             restore_twin(read_twin(checkpoint_bytes.pack(header | change, arrays)), arena, scorer, arena.row("p9", 1))

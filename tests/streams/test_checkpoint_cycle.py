@@ -36,5 +36,5 @@ def test_the_mark_comes_after_the_last_part_and_stands_where_the_cycle_began() -
     assert cycle.take(2, here.get) == [due[2], moved]
     assert (cycle.finished_marks(), cycle.under_way) == ({0: 5}, False)
     cycle.begin([due[0], due[1], due[2], moved], {0: 10})
-    assert [one.asset for one in cycle.take(None, here.get)] == ["t0"]
+    assert [one.asset for one in cycle.take(9, here.get)] == ["t0"]
     assert cycle.finished_marks() == {0: 10}

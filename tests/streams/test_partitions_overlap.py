@@ -10,12 +10,14 @@ import pytest
 
 from models import version as version_file
 from models.served import ServedModel
+from models.weight_sources import WeightSources
 from streams.definitions import Definitions
 from streams.homes import Homes
 from streams.log_record import PlainRecord
 from streams.micro_batch import Announcement, Outputs
 from streams.models_topic import ModelsView
 from streams.partitions import Partitions
+from streams.past_versions import PastOf
 from streams.records import ModelAlias, models_key
 from streams.serving import Champions, VersionShelf
 from streams.topics import Topics
@@ -64,8 +66,9 @@ class Owner:
             definitions.apply(f"twin/{asset}".encode(), orjson.dumps({"asset": asset, "type": TYPE.id}))
         for number, asset in enumerate((*ASSETS, "stranger")):
             definitions.apply(*Homes.claim(asset, number % 2))
-        self.champions = Champions(self.view, VersionShelf())
-        self.partitions = Partitions("", Topics("t."), definitions, self.view, self.champions)
+        self.champions = Champions(self.view, VersionShelf(WeightSources()))
+        past = PastOf(self.view, definitions, self.champions.shelf, skip_missing=False)
+        self.partitions = Partitions("", Topics("t."), definitions, self.view, self.champions, past)
         for partition in (0, 1):
             self.partitions.own(partition, position=0, committed=0, epoch=1)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from streams import placing
+from streams import folding, placing
 from streams.definitions import Definitions
 from streams.folded import Folded
 from streams.folding import Folder
@@ -192,14 +192,14 @@ def test_who_is_given_up_does_not_depend_on_restarts_nor_on_what_is_declared_mea
     assert took.definitions == impatient.definitions
 
 
-def test_who_learns_what_will_serve_takes_all_that_is_declared_now(impatient: Took) -> None:
+def test_who_learns_what_will_serve_leaves_out_what_was_given_up(impatient: Took) -> None:
     view = with_twins()
     for key, value in impatient.definitions.items():
         view.apply(key, value)
     view.apply(b"twin/once", orjson.dumps({"asset": "once", "type": TYPE.id}))
     (record,) = (one for one in strangers() if one.offset == 7)
-    assert [one.reason for one in Folder(view).fold([record]).refused] == ["unknown-asset"]
-    assert [one.reason for one in Folder(view, as_declared=True).fold([record]).refused] == ["unknown-channel"]
+    for of_now in (False, True):
+        assert [one.reason for one in Folder(view, of_now=of_now).fold([record]).refused] == ["unknown-asset"]
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b'{"asset":"p2","partition":0,"before":3}', b'{"asset":"p1","partition":0}'])
@@ -253,3 +253,41 @@ def test_what_is_held_of_a_partition_that_goes_is_told_by_its_next_owner(monkeyp
     for record in sent:
         refused += folder.fold([record]).refused
     assert [(one.record.offset, one.reason) for one in refused] == [(0, "unknown-asset"), (1, "unknown-asset")]
+
+
+def replayed(took: Took, sent: list[PlainRecord], *late: str) -> dict[int, tuple[str, str]]:
+    """What a replay refuses, when all that was written down is known, and these assets were declared in the end."""
+    view, again = with_twins(), Took()
+    for key, value in took.definitions.items():
+        view.apply(key, value)
+    for asset in late:
+        view.apply(f"twin/{asset}".encode(), orjson.dumps({"asset": asset, "type": TYPE.id}))
+    again.take(Folder(view).fold(sent))
+    return {offset: found for offset, found in again.refused.items() if found[0] == "unknown-asset"}
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_who_finds_no_room_to_wait_is_given_up_by_a_replay_too(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(placing, "MOST_WAITING", 5)
+    monkeypatch.setattr(folding, "LOOK_AGAIN", 20)
+    sent = [reading(offset, f"x{offset % 9}", offset // 9, flow=1.0, heat=2.0, rpm=3.0) for offset in range(60)]
+    folder, took = Folder(with_twins()), Took()
+    for start in range(0, len(sent), batch):
+        took.take(folder.fold(sent[start : start + batch]))
+    given_up = {offset: found for offset, found in took.refused.items() if found[0] == "unknown-asset"}
+    assert {5, 6, 7, 8, 14} <= given_up.keys(), "the sixth asset finds no room, nor what it sends soon after"
+    found = replayed(took, sent, "x5", "x6", "x7", "x8")
+    assert {offset: found[offset] for offset in given_up} == given_up
+    assert found == given_up
+
+
+@pytest.mark.parametrize("batch", [1, 5, 20])
+def test_readings_that_tell_no_type_are_given_up_by_a_replay_too(batch: int) -> None:
+    sent = [reading(second, "words", second, label="x", state="y") for second in range(8)]
+    sent += [reading(8 + second, "words", 8 + second, label=1.0, state=2.0) for second in range(8)]
+    folder, took = Folder(with_twins()), Took()
+    for start in range(0, len(sent), batch):
+        took.take(folder.fold(sent[start : start + batch], infer=False))
+        took.take(folder.fold([], infer=True))
+    assert {offset for offset, (reason, _) in took.refused.items() if reason == "unknown-asset"} == set(range(8))
+    assert replayed(took, sent, "words").keys() == set(range(8))

@@ -210,6 +210,17 @@ async def test_an_alias_that_someone_else_wrote_for_bad_weights_is_rolled_back_t
     assert bench.served()[0] == "0001"
 
 
+async def test_weights_that_one_machine_does_not_find_are_not_rolled_back_for_all(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    reason = "missing: weights file:///elsewhere are not here"
+    await bench.releases.write(Refusal(name=NAME, version="0002-aa", serving=None, reason=reason, time_ns=99))
+    await bench.releases.undo_refused(NAME)
+    assert bench.served() == ("0002", "0001"), "its file is here and whole: that machine is at fault"
+    bench.files.path(NAME, "0002-aa").unlink()
+    await bench.releases.undo_refused(NAME)
+    assert bench.served()[0] == "0001"
+
+
 async def test_numbers_go_on_after_what_was_announced_and_what_lies_there(bench: Bench) -> None:
     assert bench.releases.next_number(NAME) == 1
     await bench.promoted(1)

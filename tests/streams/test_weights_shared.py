@@ -11,6 +11,7 @@ import pytest
 from deploy.topics import ensure_topics
 from models import version as version_file
 from models.served import ServedModel
+from models.weight_sources import WeightSources
 from streams.definitions import Definitions
 from streams.history import HistoryBlock
 from streams.homes import Homes
@@ -18,6 +19,7 @@ from streams.log_record import PlainRecord
 from streams.micro_batch import Outputs
 from streams.models_topic import ModelsView
 from streams.partitions import Partitions
+from streams.past_versions import PastOf
 from streams.period_replay import PeriodReplay
 from streams.records import ModelAlias, models_key
 from streams.scoring import Switches
@@ -69,8 +71,9 @@ class Owner:
 
     def __init__(self, model: ServedModel, folder: Path) -> None:
         self.view, self.definitions = ModelsView(), Definitions()
-        self.champions = Champions(self.view, VersionShelf())
-        self.partitions = Partitions("", Topics("t."), self.definitions, self.view, self.champions)
+        self.champions = Champions(self.view, VersionShelf(WeightSources()))
+        past = PastOf(self.view, self.definitions, self.champions.shelf, skip_missing=False)
+        self.partitions = Partitions("", Topics("t."), self.definitions, self.view, self.champions, past)
         self.partitions.own(0, position=0, committed=0, epoch=1)
         self.blocks: list[HistoryBlock] = []
         self.put([*declared(INTERFACE), *(Homes.claim(asset, 0) for asset in ASSETS)])

@@ -67,7 +67,10 @@ def builder_of(builders: dict[str, ReadingBatchBuilder], arena: Arena) -> Readin
     return found
 
 
-def add_readings(builder: ReadingBatchBuilder, place: Place, record: LogRecord, telemetry: Telemetry, out: Tally) -> None:
+def add_readings(
+    builders: dict[str, ReadingBatchBuilder], place: Place, record: LogRecord, telemetry: Telemetry, out: Tally
+) -> None:
+    builder = builder_of(builders, place.arena)
     unknown: list[str] = []
     not_numbers: list[str] = []
     if telemetry.units:

@@ -39,6 +39,7 @@ class Changing:
         self._definitions = definitions
         self._folder = folder
         self._strange: Counter[tuple[str, str]] = Counter()
+        self._decided: list[Definition] = []  # between two calls of `decide`
 
     def decide(
         self, strange: Counter[tuple[str, str]], units: Mapping[tuple[str, str], str], owned: Mapping[int, Owned]
@@ -50,7 +51,7 @@ class Changing:
             units: what such channels stated.
             owned: partitions of this process.
         """
-        out: list[Definition] = []
+        out, self._decided = self._decided, []
         for asset, names in self._ripe(strange).items():
             out += self._grow(asset, {name: units.get((asset, name)) for name in names})
         for asset in sorted(self._definitions.redeclared):
@@ -92,7 +93,19 @@ class Changing:
                 yield key, value
         log.info("type-grown", extra={"asset": asset, "type": interface["@id"], "channels": list(new)})
 
-    def _change(self, asset: str, owned: Mapping[int, Owned]) -> list[Definition]:
+    def change_since(self, asset: str, offset: int, owned: Mapping[int, Owned]) -> None:
+        """A twin was declared anew while nobody owned it. What is to be written down comes with the next `decide`.
+
+        Args:
+            offset: the first of its partition that is younger than the declaration.
+        """
+        place = self._folder.on_terms(asset)
+        if place is not None:
+            # what was put out on the old terms stays: up to the committed offset, and what the twin itself has folded
+            out = max(owned[place.partition].silent_until, int(place.arena.next_offset[place.row]))
+            self._decided += self._change(asset, owned, free_from=max(offset, out))
+
+    def _change(self, asset: str, owned: Mapping[int, Owned], *, free_from: int | None = None) -> list[Definition]:
         definitions, place = self._definitions, self._folder.on_terms(asset)
         declared, kind = definitions.fleet.get(asset), definitions.type_of(asset)
         if place is None or declared is None:
@@ -106,7 +119,7 @@ class Changing:
         if now == (kind.id, declared.units):
             return []
         mine = owned[place.partition]
-        offset = max(mine.free_from, 1, *(term.offset + 1 for term in told))
+        offset = max(mine.free_from if free_from is None else free_from, 1, *(term.offset + 1 for term in told))
         before = Term(offset=0, type=place.arena.type.id, units=dict(place.units))
         key, value = definitions.terms.change(asset, mine.epoch, before, Term(offset=offset, type=kind.id, units=declared.units))
         definitions.apply(key, value)

@@ -39,6 +39,7 @@ class Saved:
     next_offset: int  # it stands for what is before
     arrays: Mapping[str, NDArray[Any]]
     schema: int  # in which it was written
+    units: Mapping[str, str] | None  # in which its source sent, where they are not the type's; None: not told
 
 
 def twin_key(asset: str) -> bytes:
@@ -72,8 +73,8 @@ def read_mark(value: bytes) -> tuple[int, int]:
     return offset, epoch
 
 
-def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
-    """All state of one twin."""
+def export_twin(arena: Arena, scorer: TypeScorer, row: int, units: Mapping[str, str] | None = None) -> bytes:
+    """All state of one twin. `units`: in which its source sends, where they are not the type's; None: nobody asks."""
     arrays = export_row(arena, arena.window, row)
     arrays |= {f"risk.{name}": np.atleast_1d(array) for name, array in scorer.risk.export(row).items()}
     conditions, arrays["conditions.onset"], arrays["conditions.last_on"] = scorer.conditions.export(row)
@@ -83,6 +84,7 @@ def export_twin(arena: Arena, scorer: TypeScorer, row: int) -> bytes:
         "contract": arena.type.contract,
         "window": arena.window,
         "conditions": conditions,
+        **({} if units is None else {"units": dict(units)}),
     }
     return checkpoint_bytes.pack(header, arrays)
 
@@ -93,8 +95,9 @@ def read_twin(value: bytes) -> Saved:
     try:
         window, conditions = int(header["window"]), tuple(header["conditions"])
         asset, kind, contract = str(header["asset"]), str(header["type"]), str(header["contract"])
-        return Saved(asset, kind, contract, window, conditions, int(arrays["next_offset"][0]), arrays, schema)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        units = None if header.get("units") is None else {str(name): str(unit) for name, unit in header["units"].items()}
+        return Saved(asset, kind, contract, window, conditions, int(arrays["next_offset"][0]), arrays, schema, units)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointRefused(f"a checkpoint lacks {error}; {checkpoint_bytes.WAY_OUT}") from error
 
 

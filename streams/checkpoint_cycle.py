@@ -28,11 +28,12 @@ class Due:
     asset: str
     arena: Arena
     row: int
+    units: Mapping[str, str] = field(default_factory=dict)  # in which its source sends, where they are not the type's
 
 
 def record_of(due: Due, scorer: TypeScorer) -> CheckpointRecord:
     """The checkpoint of a twin as it is now."""
-    return due.partition, twin_key(due.asset), export_twin(due.arena, scorer, due.row)
+    return due.partition, twin_key(due.asset), export_twin(due.arena, scorer, due.row, due.units)
 
 
 @dataclass(slots=True)

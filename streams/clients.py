@@ -7,6 +7,7 @@ committed records and start at the earliest when their group has no offset yet.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from itertools import chain
 from typing import Any
 
@@ -90,6 +91,22 @@ def consumer(bootstrap: str, *topics: str, group: str | None = None, client_id: 
         "fetch_max_wait_ms": 250,
     }
     return Consumer(*topics, bootstrap_servers=bootstrap, group_id=group, client_id=client_id, **{**settings, **more})
+
+
+async def offsets_at(bootstrap: str, topic: str, moments: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """(partition, epoch ms) → the first offset with such a timestamp or a later one; none where the log has none yet."""
+    reader = consumer(bootstrap, client_id="livetwin-reader")
+    found: dict[tuple[int, int], int] = {}
+    try:
+        await reader.start()
+        for partition, at_ms in sorted(moments):
+            place = TopicPartition(topic, partition)
+            offset = (await reader.offsets_for_times({place: at_ms}))[place]
+            if offset is not None:
+                found[partition, at_ms] = int(offset.offset)
+    finally:
+        await reader.stop()
+    return found
 
 
 async def read_to_end(bootstrap: str, topic: str, *, client_id: str = "livetwin-reader") -> list[ConsumerRecord]:

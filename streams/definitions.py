@@ -48,6 +48,7 @@ class Definitions:
         self.homes = Homes()
         self.terms = Terms()
         self.unknown = UnknownAssets()
+        self.declared_ms: dict[str, int] = {}  # asset → timestamp of the record from which on its type and units are as they are
         self.redeclared: set[str] = set()  # twins whose type or units were declared anew; whoever acts on it empties it
         self.revision = 0
         self.position = 0  # of the topic: everything before it is in the view
@@ -80,8 +81,8 @@ class Definitions:
     def by_slug(self, slug: str) -> TwinType | None:
         return next((kind for kind in self.types.values() if kind.slug == slug), None)
 
-    def apply(self, key: bytes | None, value: bytes | None) -> bool:
-        """Fold one record; whether anything changed."""
+    def apply(self, key: bytes | None, value: bytes | None, timestamp_ms: int | None = None) -> bool:
+        """Fold one record; whether anything changed. `timestamp_ms`: of the record, None where it comes from this process."""
         name = (key or b"").decode("utf-8", "replace")
         if value is None and not name.startswith(HOME):
             return False
@@ -99,7 +100,9 @@ class Definitions:
                     read_keyed(PropertyChange, name, value or b"", lambda one: f"property/{one.asset}/{one.time}")
                 )
             elif name.startswith("twin/"):
-                changed = self._declare_twin(read_keyed(TwinDeclaration, name, value or b"", lambda one: f"twin/{one.asset}"))
+                changed = self._declare_twin(
+                    read_keyed(TwinDeclaration, name, value or b"", lambda one: f"twin/{one.asset}"), timestamp_ms
+                )
             else:
                 expected = "type/<dtmi>, twin/<asset>, property/<asset>/<time> or home/<asset>"
                 raise TypeInvalid(f"key {name!r} is not understood, expected {expected}; not used")
@@ -146,7 +149,7 @@ class Definitions:
         elif found.faulty:
             raise TypeInvalid(found.message)
 
-    def _declare_twin(self, declaration: TwinDeclaration) -> bool:
+    def _declare_twin(self, declaration: TwinDeclaration, timestamp_ms: int | None) -> bool:
         if self.fleet.get(declaration.asset) == declaration:
             return False
         kind = self.types.get(declaration.type)
@@ -154,8 +157,13 @@ class Definitions:
         if faults:
             raise TypeInvalid(f"twin {declaration.asset!r}: {'; '.join(faults.values())}; the declaration is not used")
         before = self.fleet.get(declaration.asset)
-        if before is not None and (before.type, before.units) != (declaration.type, declaration.units):
+        same = before is not None and (before.type, before.units) == (declaration.type, declaration.units)
+        if before is not None and not same:
             self.redeclared.add(declaration.asset)
+        if not same:
+            self.declared_ms.pop(declaration.asset, None)
+            if timestamp_ms is not None:
+                self.declared_ms[declaration.asset] = timestamp_ms
         self.fleet.declare(declaration)
         self.faults.pop(f"twin/{declaration.asset}", None)
         return True
@@ -170,7 +178,7 @@ async def read_definitions(bootstrap: str, topics: Topics) -> Definitions:
     """The view as of now: the topic from its beginning to its current end."""
     view = Definitions()
     for record in await clients.read_to_end(bootstrap, topics.definitions):
-        view.apply(record.key, record.value)
+        view.apply(record.key, record.value, record.timestamp)
         view.position = record.offset + 1
     return view
 
@@ -184,7 +192,7 @@ async def follow_definitions(bootstrap: str, topics: Topics, view: Definitions, 
         while not stop.is_set():
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    view.apply(record.key, record.value)
+                    view.apply(record.key, record.value, record.timestamp)
             view.position = max(view.position, await consumer.position(place))
     finally:
         await consumer.stop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from streams.batching import Place, add_readings, builder_of, home_of, refuse_strays
+from streams.batching import Place, add_readings, home_of, refuse_strays
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folded import Folded, Moved, joined
@@ -96,12 +96,13 @@ class Folder:
         if later:
             place.until = self._due[asset] = later[0]
 
-    def resume(self, asset: str, next_offset: int) -> None:
-        """A twin is back as it was before `next_offset`; what was declared since then is still to be acted on."""
-        place = self._places[asset]
+    def resume(self, asset: str, next_offset: int, saved: Mapping[str, str] | None) -> None:
+        """A twin is back as it was before `next_offset`, its source sending in units `saved` (None: as it is declared)."""
+        place, declared = self._places[asset], self.definitions.fleet.get(asset)
         _, units, until = self._terms_at(asset, next_offset - 1)
+        units = units if saved is None or self.definitions.terms.of(asset) else saved
         self._take_in(asset, place.arena, place.row, place.partition, units, until)
-        if until == NEVER and self.definitions.type_of(asset) != place.arena.type:
+        if until == NEVER and declared is not None and (declared.type, declared.units) != (place.arena.type.id, units):
             self.definitions.redeclared.add(asset)
 
     def on_terms(self, asset: str) -> Place | None:
@@ -147,8 +148,7 @@ class Folder:
             elif (home := home_of(homes, decoded.asset, self._places[decoded.asset], record.partition)) != record.partition:
                 refuse_strays(record, [decoded.asset], home, out)
             else:
-                place = self._places[decoded.asset]
-                add_readings(builder_of(builders, place.arena), place, record, decoded, out)
+                add_readings(builders, self._places[decoded.asset], record, decoded, out)
         self._repeat_disputed(out)
         self._fold_arenas(builders, origin, out)
         out.refused = self._refusals.settled(out.refused, self.placing.waits)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from aiokafka import ConsumerRecord
 
+from streams import clients
 from streams.changing import Changing
 from streams.checkpoint import mark_key, mark_value, twin_key
 from streams.checkpoint_cycle import CheckpointCycle, CheckpointRecord, Due, record_of
@@ -164,7 +165,7 @@ class Partitions:
 
     def _where(self, asset: str) -> Due | None:
         place = self._folder.on_terms(asset)
-        return None if place is None else Due(place.partition, asset, place.arena, place.row)
+        return None if place is None else Due(place.partition, asset, place.arena, place.row, place.units)
 
     def own(self, partition: int, *, position: int, committed: int, epoch: int, begin: int = 0, mark: int = 0) -> Owned:
         """Own a partition whose twins are as the newest checkpoint has them: fold from `position`, silently up to `committed`."""
@@ -211,7 +212,20 @@ class Partitions:
             # the group's generation starts over when its offsets expire; an epoch must not, or sinks would ignore us
             owned.epoch = epoch if epoch >= known else known + 1
             seeks[partition] = owned.position
+        await self._change_since(new, ends)
         return seeks
+
+    async def _change_since(self, partitions: Collection[int], ends: Mapping[int, int]) -> None:
+        """Twins that were declared anew while nobody owned them: the new terms hold from the moment of the declaration on."""
+        declared_ms, moments = self._definitions.declared_ms, dict[str, tuple[int, int]]()
+        for asset in sorted(self._definitions.redeclared & declared_ms.keys()):
+            place = self._folder.on_terms(asset)
+            if place is not None and place.partition in partitions:
+                moments[asset] = place.partition, declared_ms[asset]
+        if moments:
+            found = await clients.offsets_at(self._bootstrap, self._topics.telemetry, set(moments.values()))
+            for asset, moment in moments.items():
+                self._changing.change_since(asset, found.get(moment, ends[moment[0]]), self._owned)
 
     def _forget(self, partition: int) -> None:
         for asset, arena, row in self._folder.assets(partition):
@@ -232,5 +246,5 @@ class Partitions:
 
         restored = restore_twins(saved, self._definitions.types, place)
         for asset, offset in restored.items():
-            self._folder.resume(asset, offset)
+            self._folder.resume(asset, offset, saved.twins[asset].units)
         self._cycle.saved_offset.update(restored)

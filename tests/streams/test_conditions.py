@@ -81,7 +81,7 @@ class Run:
         kind = self.view.types[saved.type]
         row, scorer = other.folder.place("p1", kind, 0), other.scorer(other.folder.arena(kind))
         restore_twin(saved, scorer.arena, scorer, row)
-        other.folder.resume("p1", int(scorer.arena.next_offset[row]))
+        other.folder.resume("p1", int(scorer.arena.next_offset[row]), saved.units)
         other.signals = self.signals
         return other
 

@@ -33,16 +33,23 @@ def infer(
     else:
         missing = next(str(path) for path in paths if not path.is_file())
         raise NothingToInfer(f"{missing}: no such file, expected one topic or files that are there; nothing was inferred")
-    interface, guesses = infer(sample, name or paths[0].name.split(".")[0])
-    _write(interface, out)
+    found = infer(sample, name or paths[0].name.split(".")[0])
+    _write(found[0][0] if len(found) == 1 else [interface for interface, _ in found], out)
     assets = len(set(sample.asset.tolist()))
     lines = [f"{len(sample.time_ns)} readings of {assets} {'asset' if assets == 1 else 'assets'}"]
+    if len(found) > 1:
+        lines[0] += f" of {len(found)} kinds, told apart by their channels"
     if sample.left_out:
         lines[0] += f"; {sample.left_out} records could not be read"
-    for channel, found in guesses.items():
-        lines += [
-            f"  {channel or 'the type':24}  {one.what:14}  {one.value!s:24}  {one.sure:4.0%} sure: {one.why}" for one in found
-        ]
+    if sample.texts:
+        lines.append(f"  left out, as `livetwin feed` sends numbers only: {', '.join(sample.texts)}")
+    for interface, guesses in found:
+        lines += [interface["@id"]] if len(found) > 1 else []
+        for channel, guessed in guesses.items():
+            lines += [
+                f"  {channel or 'the type':24}  {one.what:14}  {one.value!s:24}  {one.sure:4.0%} sure: {one.why}"
+                for one in guessed
+            ]
     typer.echo("\n".join(lines), err=True)
 
 
@@ -97,7 +104,7 @@ def export(
         )
 
 
-def _write(document: dict[str, Any], out: Path | None) -> None:
+def _write(document: dict[str, Any] | list[dict[str, Any]], out: Path | None) -> None:
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if out is None:
         sys.stdout.buffer.write(text)

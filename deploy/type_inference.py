@@ -6,7 +6,9 @@ Out:  a DTDL interface, and what in it is guessed, with how sure and why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from streams import clients
 from streams.decoding import decode
 from streams.formats.json_readings import column_values
 from streams.formats.readings import Telemetry
+from streams.stated_units import FirstUnits
 from twin.errors import LivetwinError, ReadingRefused
 from twin.guessing import Guess
 from twin.infer import channel_names, suggest_type
 
 MOST_RECORDS = 20_000  # of a topic
+MOST_WORDS = 16  # of a channel that is taken for an enumeration
 
 
 class NothingToInfer(LivetwinError):
@@ -41,10 +45,53 @@ class Sample:
     columns: dict[str, NDArray[np.float64]]
     source_names: dict[str, str]
     left_out: int = 0  # records that could not be read
+    units: dict[str, str] = field(default_factory=dict)  # that the source stated, by channel
+    words: dict[str, list[str]] = field(default_factory=dict)  # of channels that came in words: values are positions in the list
+    texts: tuple[str, ...] = ()  # columns of text that are no channels
+
+    def of(self, assets: Collection[str]) -> Sample:
+        """The readings of some assets; without the channels that none of them has."""
+        rows = np.isin(self.asset, list(assets))
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        columns = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+        return replace(self, time_ns=self.time_ns[rows], asset=self.asset[rows], columns=columns)
 
 
-def infer(sample: Sample, name: str) -> tuple[dict[str, Any], dict[str, list[Guess]]]:
-    return suggest_type(name, sample.columns, sample.time_ns, sample.asset, sample.source_names)
+def infer(sample: Sample, name: str) -> list[tuple[dict[str, Any], dict[str, list[Guess]]]]:
+    """A type for each kind of asset, told apart by their channels, and what is guessed in each."""
+    kinds, found = _kinds(sample), list[tuple[dict[str, Any], dict[str, list[Guess]]]]()
+    for assets in kinds:
+        part = sample.of(assets)
+        called = name if len(kinds) == 1 else f"{name} {_common(assets) or f'kind {len(found) + 1}'}"
+        found.append(
+            suggest_type(called, part.columns, part.time_ns, part.asset, part.source_names, units=part.units, words=part.words)
+        )
+    return found
+
+
+def _kinds(sample: Sample) -> list[list[str]]:
+    """Assets by the channels they have, most channels first; one that lacks fewer than half of another's is of its kind."""
+    of_channels: dict[frozenset[str], list[str]] = {}
+    names = np.unique(sample.asset)
+    code = np.searchsorted(names, sample.asset)
+    has = {name: np.bincount(code[~np.isnan(values)], minlength=len(names)) > 0 for name, values in sample.columns.items()}
+    for position, asset in enumerate(names.tolist()):
+        of_channels.setdefault(frozenset(name for name, have in has.items() if have[position]), []).append(asset)
+    kinds: list[tuple[frozenset[str], list[str]]] = []
+    for channels, assets in sorted(of_channels.items(), key=lambda one: (-len(one[0]), sorted(one[0]))):
+        same = next((known for known in kinds if channels <= known[0] and 2 * len(channels) > len(known[0])), None)
+        if same is not None:
+            same[1].extend(assets)
+        else:
+            kinds.append((channels, list(assets)))
+    return [assets for _, assets in kinds]
+
+
+def _common(assets: list[str]) -> str:
+    """What the names of assets begin with, up to their numbers."""
+    first, last = min(assets), max(assets)
+    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return re.sub(r"[^A-Za-z]+$", "", re.sub(r"\d.*$", "", first[:same]))
 
 
 def sample_files(files: list[Path]) -> Sample:
@@ -65,6 +112,7 @@ def sample_files(files: list[Path]) -> Sample:
         np.concatenate([part.asset.astype(str) for part in parts]),
         columns,
         renamed,
+        texts=tuple(dict.fromkeys(name for part in parts for name in part.left_out)),
     )
 
 
@@ -104,6 +152,7 @@ def of_records(records: list[ConsumerRecord], source: str) -> Sample:
     times: list[int] = []
     assets: list[str] = []
     left_out = 0
+    first = FirstUnits()
     for record in records:
         try:
             decoded = decode(record.value, record.headers, record.key)
@@ -113,13 +162,16 @@ def of_records(records: list[ConsumerRecord], source: str) -> Sample:
         for telemetry in [decoded] if isinstance(decoded, Telemetry) else decoded.of_each(set(decoded.assets)):
             single = isinstance(telemetry.time_ns, int)
             own = [telemetry.time_ns] if isinstance(telemetry.time_ns, int) else telemetry.time_ns.tolist()
-            for name, cell in telemetry.channels.items():
+            for name, cell in first.taken(telemetry).items():
                 column = columns.setdefault(name, [])
                 column += [None] * (len(times) - len(column)) + ([cell] if single else list(cell))
             times += own
             assets += [telemetry.asset] * len(own)
     for column in columns.values():
         column += [None] * (len(times) - len(column))
+    words = {name: found for name, column in columns.items() if (found := _words(column))}
+    for name, found in words.items():
+        columns[name] = [None if cell is None else found.index(cell) for cell in columns[name]]
     numeric = {name: column_values(column)[0] for name, column in columns.items()}
     numeric = {name: values for name, values in numeric.items() if not np.isnan(values).all()}
     if not numeric:
@@ -133,4 +185,12 @@ def of_records(records: list[ConsumerRecord], source: str) -> Sample:
         {called[name]: values for name, values in numeric.items()},
         {called[name]: name for name in numeric if called[name] != name},
         left_out,
+        {called[name]: unit for name, unit in first.units.items() if name in numeric},
+        {called[name]: found for name, found in words.items()},
     )
+
+
+def _words(column: list[Any]) -> list[str]:
+    """The words of a column that holds nothing else, where they are few; none else."""
+    came = {cell for cell in column if cell is not None} if all(isinstance(cell, str | None) for cell in column) else set()
+    return sorted(came) if 0 < len(came) <= MOST_WORDS and all(0 < len(word) <= 64 for word in came) else []

@@ -53,7 +53,7 @@ _ABOUT = {
     "resistance": "Resistance",
 }  # fmt: skip
 _SHORT = ("t", "c", "f", "k", "a", "v", "w", "m", "l", "g", "n", "s", "h", "j", "ms", "min", "deg", "nm", "mb", "mw")
-_ACTUATOR = frozenset({"setpoint", "sp", "set", "cmd", "command", "target", "valve", "demand", "ref", "reference"}) | frozenset(
+_ACTUATOR = frozenset({"setpoint", "sp", "set", "cmd", "command", "target", "valve", "ref", "reference"}) | frozenset(
     {"actuator", "output", "drive", "damper"}
 )
 _STATE = frozenset({"state", "status", "mode", "on", "off", "open", "closed", "running", "enabled", "alarm", "fault", "flag"}) | {
@@ -134,12 +134,13 @@ def guess_semantic(name: str, unit: str | None) -> str | None:
     return next((kind for kind in about if kind in kinds), kinds[0] if len(kinds) == 1 else None)
 
 
-def guess_role(name: str, values: NDArray[np.float64], same_asset: NDArray[np.bool_]) -> Guess:
+def guess_role(name: str, values: NDArray[np.float64], same_asset: NDArray[np.bool_], unit: str | None = None) -> Guess:
     """What the channel is to the asset.
 
     Args:
         values: in order of time, asset by asset; NaN where nothing came.
         same_asset: whether each value is of the asset of the one before.
+        unit: that is known of it; what has one is measured, however few values it takes.
 
     >>> guess_role("pulses", np.arange(100.0), np.ones(100, bool)).value
     'counter'
@@ -153,40 +154,58 @@ def guess_role(name: str, values: NDArray[np.float64], same_asset: NDArray[np.bo
         steps = np.diff(found)[together[1:]]
         moves = steps[steps != 0]
         rising = float((moves > 0).mean()) if len(moves) else 0.0
-        if len(moves) >= FEW / 2 and rising >= 0.98:
-            return Guess(
-                "role", "counter", round((0.95 if words & _COUNTER else 0.75) * enough, 2), f"{rising:.0%} of its changes go up"
-            )
+        named = bool(words & _COUNTER)
+        if rising >= 0.98 and (named or len(moves) >= FEW / 2):
+            sure = (0.95 if named else 0.75) * enough * (1.0 if len(moves) >= FEW / 2 else 0.7)
+            return Guess("role", "counter", round(sure, 2), f"{rising:.0%} of its changes go up")
     if words & _ACTUATOR:
         return Guess("role", "actuator", 0.7, f"the name speaks of {', '.join(sorted(words & _ACTUATOR))}")
-    if len(found) and len(distinct) <= 8 and bool(np.all(distinct == np.round(distinct))):
-        by_name = bool(words & _STATE)
+    by_name = bool(words & _STATE)
+    measured = unit is not None or bool(words & _ABOUT.keys())
+    if len(found) and len(distinct) <= 8 and bool(np.all(distinct == np.round(distinct))) and (by_name or not measured):
         return Guess("role", "state", round((0.9 if by_name else 0.6) * enough, 2), f"{len(distinct)} different whole values")
     return Guess("role", "sensor", round(0.5 + 0.4 * enough, 2), "nothing says otherwise")
 
 
 def guess_range(values: NDArray[np.float64], unit: str | None) -> tuple[Guess, Guess] | None:
-    """What the sensor can say: what it said, and as much again on both sides; no less than nothing where it never was.
+    """What the sensor can say: a range as transmitters have, twice as far as what it said. What is outside is not scored,
+    so a start-up or a trip that the sample does not have must lie within.
 
-    >>> low, high = guess_range(np.linspace(2, 4, 200), "bar")
-    >>> low.value, high.value
-    (0.0, 6.0)
+    >>> [one.value for one in guess_range(np.linspace(2, 4, 200), "bar")]
+    [0.0, 8.0]
+    >>> [one.value for one in guess_range(np.linspace(63, 67, 200), "degreeCelsius")]
+    [-50.0, 150.0]
     """
     found = values[~np.isnan(values)]
     if len(found) < FEW:
         return None
     least, most = (float(one) for one in np.quantile(found, [0.0, 1.0]))
-    span = most - least
-    if span == 0:
+    if least == most:
         return None
-    low, high = least - span, most + span
-    low = max(low, 0.0) if least >= 0 else low
+    widest = 2 * max(abs(least), abs(most))
+    low, high = (0.0 if least >= 0 else -_nice(widest)), _nice(widest)
+    if least < 0 and -least < _NOISE * most:  # about nothing, as a flow that stands still
+        low = -_nice(-2 * least)
+    if unit in _COLDEST:  # nothing is no end of these scales
+        low = _COLDEST[unit] if least > _COLDEST[unit] else -_nice(2 * abs(least))
+        high = max(high, -_COLDEST[unit])
     if unit == "percent" and least >= 0 and most <= 100:
         low, high = 0.0, 100.0
-    sure = round(0.8 * len(found) / (len(found) + 500), 2)
-    why = f"{len(found)} values from {least:g} to {most:g}"
-    return Guess("minimum", _short(low), sure, why), Guess("maximum", _short(high), sure, why)
+    sure = round(0.6 * len(found) / (len(found) + 500), 2)
+    why = f"{len(found)} values from {least:g} to {most:g}, and twice as far"
+    return Guess("minimum", low, sure, why), Guess("maximum", high, sure, why)
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+_NOISE = 0.05
+_COLDEST = {"degreeCelsius": -50.0, "degreeFahrenheit": -50.0}
+_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+def _nice(value: float) -> float:
+    """The next end of a scale that people choose.
+
+    >>> _nice(27.7), _nice(0.003), _nice(130)
+    (30.0, 0.003, 150.0)
+    """
+    size = 10.0 ** np.floor(np.log10(value))
+    return float(f"{next(step for step in _NICE if step * size >= value * (1 - 1e-9)) * size:.3g}")

@@ -9,7 +9,7 @@ Pure: no clock, no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,16 @@ def suggest_type(
     time_ns: NDArray[np.int64],
     asset: NDArray[Any] | None = None,
     source_names: Mapping[str, str] | None = None,
+    *,
+    units: Mapping[str, str] | None = None,
+    words: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, list[Guess]]]:
     """An interface with units, roles, ranges and a lateness guessed, and the guesses by channel ("" is the type itself).
 
     Args:
         source_names: what the source calls each channel, where that is another name: it may tell the unit.
+        units: by channel, where the source stated them.
+        words: of channels that came in words; their values are positions in the list.
         name, columns, time_ns, asset: as `infer_type`; rows in the order in which they came.
 
     >>> interface, guesses = suggest_type("pump", {"temp_c": np.linspace(20, 30, 100)}, np.arange(100) * NS_PER_S)
@@ -97,23 +102,26 @@ def suggest_type(
     late_ns = _latest_by(time_ns, codes)
     interface["lateness"] = duration(max(2 * period_ns, -(-late_ns // period_ns) * period_ns))
     sure = round(0.8 * len(time_ns) / (len(time_ns) + 1000), 2)
-    guesses[""].append(
-        Guess("lateness", interface["lateness"], sure, f"the latest came {late_ns / NS_PER_S:g} s behind a later one")
-    )
+    guesses[""].append(Guess("lateness", interface["lateness"], sure, _lateness_told(late_ns)))
     for element in interface["contents"]:
         channel = element["name"]
         raw = np.asarray(columns[channel])
         values = raw.astype(np.float64)[order]
         found = guesses[channel] = []
         called = (source_names or {}).get(channel, channel)
-        unit = guess_unit(called)
+        if channel in (words or {}):
+            element |= {"schema": _enumeration((words or {})[channel]), "role": "state"}
+            found.append(Guess("role", "state", 0.9, f"it came in {len((words or {})[channel])} different words"))
+            continue
+        stated = (units or {}).get(channel)
+        unit = Guess("unit", stated, 1.0, "the source states it") if stated is not None else guess_unit(called)
         if unit is not None:
             found.append(unit)
             element["unit"] = unit.value
             semantic = guess_semantic(called, str(unit.value))
             if semantic is not None:
                 element["@type"] = ["Telemetry", semantic]
-        role = guess_role(called, values, same)
+        role = guess_role(called, values, same, None if unit is None else str(unit.value))
         found.append(role)
         element["role"] = role.value
         span = guess_range(values, None if unit is None else str(unit.value)) if role.value == "sensor" else None
@@ -122,6 +130,16 @@ def suggest_type(
             element[one.what] = one.value
         element["comment"] = "Guessed: " + "; ".join(f"{one.what} {one.value} ({one.sure:.0%}: {one.why})" for one in found)[:500]
     return interface, guesses
+
+
+def _lateness_told(late_ns: int) -> str:
+    return f"the latest came {late_ns / NS_PER_S:g} s behind a later one" if late_ns else "none came behind a later one"
+
+
+def _enumeration(words: Sequence[str]) -> dict[str, Any]:
+    names = channel_names(words)
+    values = [{"name": names[word], "enumValue": word} for word in words]
+    return {"@type": "Enum", "valueSchema": "string", "enumValues": values}
 
 
 def _regularity(time_ns: NDArray[np.int64], same_asset: NDArray[np.bool_], period_ns: int) -> float:

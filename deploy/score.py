@@ -3,6 +3,9 @@
 In:   CSV, Parquet or JSON lines; how many first rows are known to be normal.
 Out:  one row a reading of the file: time, asset, score, risk, alert, top_channel; CSV or Parquet.
 No labels are read and none are needed; the same file, seed and settings give the same scores.
+
+Risk, and with it the alert, is the stream's. The score ranks the steps of a file: the version's surprise, and how new a value is
+to its channel (`models/novelty.py`), which needs all of the past.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from deploy.feeds.file import records
 from deploy.feeds.file_columns import FileReadings, to_readings
 from deploy.feeds.file_table import FileRefused, read_table
 from deploy.settings import ProcessorSettings
+from models.novelty import NoveltyState, strangeness
 from models.port import Served
 from models.training import TrainingImpossible, train
+from models.windows import good_cells
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.log_record import PlainRecord
@@ -149,19 +154,23 @@ def _score(
     scorer = TypeScorer(folder.arena(kind))
     scorer.switches[0] = Switches()
     scorer.switches[0].add(0, model)
+    novelty = NoveltyState(0, len(kind.channels))
     for closed, assets in _closed(folder, readings, len(readings.time_ns), progress, task):
-        _take(out, scorer.score(closed), assets)
+        novelty.grow(folder.arena(kind).capacity)
+        _take(out, scorer.score(closed), novelty, assets)
     return out
 
 
-def _take(out: StepScores, scored: Scored, assets: list[str]) -> None:
+def _take(out: StepScores, scored: Scored, novelty: NoveltyState, assets: list[str]) -> None:
+    closed = scored.closed
+    novel = novelty.update(closed.row, closed.values, good_cells(closed.values, closed.quality))
+    score, contribution = strangeness(scored.score, scored.contribution, novel)
     out.asset += assets
-    out.step.append(scored.closed.step)
-    out.score.append(scored.score)
+    out.step.append(closed.step)
+    out.score.append(score)
     out.risk.append(scored.risk)
     out.alert.append(scored.alarm.astype(np.int8))
-    known = scored.contribution.sum(axis=1) > 0
-    out.top.append(np.where(known, scored.contribution.argmax(axis=1), -1))
+    out.top.append(np.where(contribution.sum(axis=1) > 0, contribution.argmax(axis=1), -1))
 
 
 def _table(readings: FileReadings, kind: TwinType, scores: StepScores) -> pa.Table:

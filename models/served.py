@@ -24,11 +24,11 @@ from models.network import Architecture
 from models.passes import same_widths
 from models.port import LEARNING, Scores, VersionRefused
 from models.recorded import recorded
+from models.rounding import rounded
 from models.scoring_pass import BLOCKS
 from models.windows import calendar
 
 AT_ONCE = 8192  # rows whose forecasts are held at once
-DIGITS = 5
 SCHEMA = 1
 
 
@@ -195,16 +195,3 @@ class ServedModel:
 def _run(at: NDArray[np.int64]) -> NDArray[np.int64] | slice:
     """Positions that follow each other as a slice: what is taken by it is no copy."""
     return slice(int(at[0]), int(at[-1]) + 1) if (np.diff(at) == 1).all() else at
-
-
-def rounded(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """To DIGITS significant digits, float32.
-
-    >>> rounded(np.array([123.45678, 0.0, -0.000123456789], np.float32)).tolist()
-    [123.45999908447266, 0.0, -0.0001234600058523938]
-    """
-    wide = x.astype(np.float64)
-    size = np.abs(wide)
-    exponent = np.floor(np.log10(np.where((size > 0) & np.isfinite(size), size, 1.0)))
-    unit = 10.0 ** (DIGITS - 1 - exponent)
-    return np.asarray(np.round(wide * unit) / unit, np.float32)

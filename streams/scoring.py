@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.port import LEARNING, Served
 from models.risk import SEVERITIES, RiskState
+from models.waves import waves
 from streams.conditions import Conditions, Transition
 from twin.arena import Arena, ClosedSteps
 from twin.reading import NO_TIME
@@ -140,7 +141,7 @@ class TypeScorer:
         out = self._forward(closed, roster or self.arena.roster())
         alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version]
         stirred = self._settle_calm(out, alarm_p)
-        for among in _waves(closed.row[stirred]):
+        for among in waves(closed.row[stirred]):
             wave = stirred[among]
             rows = closed.row[wave]
             update = self.risk.update(rows, out.p_value[wave], alarm_p[wave])
@@ -238,22 +239,3 @@ class TypeScorer:
             self._rows.clear()
         self._rows[id(served)] = (served, roster, rows)
         return rows
-
-
-def _waves(rows: Ints) -> list[Ints]:
-    """Positions in waves: each wave holds every twin at most once, a twin's steps come in order.
-
-    >>> [wave.tolist() for wave in _waves(np.array([7, 7, 3, 7]))]
-    [[2, 0], [1], [3]]
-    """
-    if not len(rows):
-        return []
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.ones(len(rows), np.bool_)
-    starts[1:] = ordered[1:] != ordered[:-1]
-    first = np.flatnonzero(starts)
-    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
-    by_rank = np.argsort(rank, kind="stable")
-    bounds = np.flatnonzero(np.diff(rank[by_rank])) + 1
-    return list(np.split(order[by_rank], bounds))

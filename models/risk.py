@@ -77,8 +77,7 @@ class RiskState:
         # in alarm risk stays at or above one half, out of it below: the two say the same
         risk = np.where(alarm, np.maximum(risk, np.float32(0.5)), np.minimum(risk, np.float32(0.4999)))
         peak = np.where(alarm, np.maximum(np.where(was, a["peak"][rows], np.float32(0)), risk), np.float32(0))
-        grade = np.searchsorted(_GRADES, peak, side="right") + (duration > LONG)
-        severity = np.where(alarm, np.clip(grade, 1, 4), 0).astype(np.uint8)
+        severity = _severity(alarm, duration, peak)
 
         a["alarm"][rows] = alarm
         a["quiet"][rows] = np.where(alarm, quiet, 0)
@@ -86,23 +85,60 @@ class RiskState:
         a["peak"][rows] = peak
         return RiskUpdate(risk.astype(np.float32), alarm, rising, severity)
 
+    def follow(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> RiskUpdate:
+        """Take many steps: a twin's stand beside each other, in order. The same as `update`, a step of each at a time."""
+        a = self.arrays
+        recent = self._recent(rows, p_value, alarm_p)
+        levels, risks = (one.tolist() for one in _level_and_risk(recent))
+        alarm, rising, duration, peak, quiet = (
+            np.zeros(len(rows), kind) for kind in (bool, bool, np.int32, np.float32, np.int32)
+        )
+        clear, half, below = float(np.float32(CLEAR)), 0.5, float(np.float32(0.4999))
+        before = -1
+        for step, row in enumerate(rows.tolist()):
+            if row != before:
+                was, calm_for, lasted, highest = (a[name][row].item() for name in ("alarm", "quiet", "duration", "peak"))
+                before = row
+            calm_for = calm_for + 1 if was and levels[step] < clear else 0
+            now = levels[step] >= 1 or (was and calm_for < QUIET)
+            if now:
+                risks[step] = max(risks[step], half)
+                lasted, highest = lasted + 1, max(highest if was else 0.0, risks[step])
+                alarm[step], rising[step] = True, not was
+                duration[step], peak[step], quiet[step] = lasted, highest, calm_for
+            else:
+                risks[step] = min(risks[step], below)
+                calm_for, lasted, highest = 0, 0, 0.0
+            was = now
+        last = np.flatnonzero(np.append(rows[1:] != rows[:-1], True)[: len(rows)])
+        a["strength"][rows[last]] = recent[last]
+        for name, array in (("alarm", alarm), ("quiet", quiet), ("duration", duration), ("peak", peak)):
+            a[name][rows[last]] = array[last]
+        return RiskUpdate(np.array(risks, np.float32), alarm, rising, _severity(alarm, duration, peak))
+
     def calm(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> Calm:
         """Look at many steps of each twin at once, as if none were in alarm; nothing is changed.
 
-        `rows` are sorted, the steps of a twin in order. Twins none of whose steps are `stirred` may be given to
-        `settle_calm`; the others must go through `update`, step by step.
+        The steps of a twin stand beside each other, in order. Twins none of whose steps are `stirred` may be given to
+        `settle_calm`; the others must go through `follow`.
         """
-        a, count = self.arrays, len(rows)
-        strength = _strength(p_value, alarm_p)
+        recent = self._recent(rows, p_value, alarm_p)
+        level, risk = _level_and_risk(recent)
+        return Calm(np.minimum(risk, np.float32(0.4999)), recent, self.arrays["alarm"][rows] | (level >= 1))
+
+    def _recent(
+        self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Strengths of the last N steps up to each, newest last: (M, N)."""
+        count, strength = len(rows), _strength(p_value, alarm_p)
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         rank = np.arange(count) - np.repeat(starts, np.diff(np.append(starts, count)))
         recent = np.empty((count, N), np.float32)
         for back in range(N):
             within = rank >= back
             recent[within, N - 1 - back] = strength[np.flatnonzero(within) - back]
-            recent[~within, N - 1 - back] = a["strength"][rows[~within], N - back + rank[~within]]
-        level, risk = _level_and_risk(recent)
-        return Calm(np.minimum(risk, np.float32(0.4999)), recent, a["alarm"][rows] | (level >= 1))
+            recent[~within, N - 1 - back] = self.arrays["strength"][rows[~within], N - back + rank[~within]]
+        return recent
 
     def settle_calm(self, rows: NDArray[np.int64], recent: NDArray[np.float32]) -> None:
         """Take over where twins that stayed calm are now: `recent` of the last step of each of `rows`."""
@@ -147,6 +183,11 @@ def _strength(p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]
     surprise = 0.0 - np.log10(np.maximum(p_value.astype(np.float64), 1e-37))
     # rounded before it is compared: a last bit of the logarithm decides nothing
     return np.asarray(np.round(np.clip(surprise / threshold, 0.0, STRENGTH_MAX), 4), np.float32)
+
+
+def _severity(alarm: NDArray[np.bool_], duration: NDArray[Any], peak: NDArray[np.float32]) -> NDArray[np.uint8]:
+    grade = np.searchsorted(_GRADES, peak, side="right") + (duration > LONG)
+    return np.where(alarm, np.clip(grade, 1, 4), 0).astype(np.uint8)
 
 
 def _level_and_risk(recent: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -10,8 +10,9 @@ condition is withdrawn: it never holds again, so it clears as any other does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -30,7 +31,7 @@ ANOMALY = "anomaly"
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One signal to send. `index` is the position in the rows given to `update`, `condition` in `Conditions.names`."""
+    """One signal to send. `index` is the position in the rows given to `follow`, `condition` in `Conditions.names`."""
 
     index: int
     condition: int
@@ -120,22 +121,34 @@ class Conditions:
             on[:, condition] = (quality[:, channel] & np.uint8(Quality.STUCK)) != 0
         return on
 
-    def update(self, rows: Ints, on: NDArray[np.bool_], time_ns: Ints) -> list[Transition]:
-        """Move on by one closed step of each of N different twins."""
-        known = self.onset[rows] != OFF
-        if not (on.any() or known.any()):
+    def follow(self, rows: Ints, on: NDArray[np.bool_], time_ns: Ints) -> list[Transition]:
+        """Move on by N closed steps; a twin's stand beside each other, in order.
+
+        Transitions come as if all twins went step by step together, which no batch boundary changes for a twin.
+        """
+        if not len(rows):
             return []
-        out: list[Transition] = []
-        for index, condition in zip(*(axis.tolist() for axis in np.nonzero(on | known)), strict=True):
-            row, now = int(rows[index]), int(time_ns[index])
-            if on[index, condition]:
-                kind: SignalKind = "keep" if known[index, condition] else "raise"
-                if kind == "raise":
-                    self.onset[row, condition] = now
-                self.last_on[row, condition] = now
-                out.append(Transition(index, condition, kind, int(self.onset[row, condition])))
-            else:
-                out.append(Transition(index, condition, "clear", int(self.onset[row, condition])))
-                if now - int(self.last_on[row, condition]) >= self._off_delay_ns:
-                    self.onset[row, condition] = OFF
-        return out
+        found: list[tuple[int, Transition]] = []
+        bounds = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
+        for begin, end in pairwise(bounds):
+            row = int(rows[begin])
+            concerned = on[begin:end].any(axis=0) | (self.onset[row] != OFF)
+            for condition in np.flatnonzero(concerned).tolist():
+                steps = zip(range(begin, end), on[begin:end, condition].tolist(), time_ns[begin:end].tolist(), strict=True)
+                found += [(one.index - begin, one) for one in self._follow(row, condition, steps)]
+        found.sort(key=lambda one: (one[0], one[1].index, one[1].condition))
+        return [transition for _, transition in found]
+
+    def _follow(self, row: int, condition: int, steps: Iterable[tuple[int, bool, int]]) -> Iterator[Transition]:
+        """One condition of one twin; each step with its position, whether the condition holds, and when it closed."""
+        onset, last_on = int(self.onset[row, condition]), int(self.last_on[row, condition])
+        for index, holds, now in steps:
+            if holds:
+                kind: SignalKind = "raise" if onset == OFF else "keep"
+                onset, last_on = (now if onset == OFF else onset), now
+                yield Transition(index, condition, kind, onset)
+            elif onset != OFF:
+                yield Transition(index, condition, "clear", onset)
+                if now - last_on >= self._off_delay_ns:
+                    onset = OFF
+        self.onset[row, condition], self.last_on[row, condition] = onset, last_on

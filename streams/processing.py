@@ -177,6 +177,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         """Have a folded batch scored and written, after the one before it."""
         await self._scored()
         self._scoring = asyncio.create_task(self._score(batch))
+        await asyncio.sleep(0)  # its thread begins before the next records are taken out of what was fetched
 
     async def _score(self, batch: FoldedBatch) -> None:
         await self._shipping.ship(await asyncio.to_thread(self._partitions.score, batch))

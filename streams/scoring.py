@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from models.port import LEARNING, Served
 from models.risk import SEVERITIES, RiskState
-from models.waves import waves
 from streams.conditions import Conditions, Transition
 from twin.arena import Arena, ClosedSteps
 from twin.reading import NO_TIME
@@ -141,23 +140,19 @@ class TypeScorer:
         out = self._forward(closed, roster or self.arena.roster())
         alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version]
         stirred = self._settle_calm(out, alarm_p)
-        for among in waves(closed.row[stirred]):
-            wave = stirred[among]
-            rows = closed.row[wave]
-            update = self.risk.update(rows, out.p_value[wave], alarm_p[wave])
-            out.risk[wave] = update.risk
-            out.alarm[wave] = update.alarm & ~out.learning[wave]
-            out.severity[wave] = update.severity
-            holding = self.conditions.holding(closed.values[wave], closed.quality[wave], out.alarm[wave])
-            holding[out.learning[wave]] = False  # a twin that is still learning raises nothing
-            for transition in self.conditions.update(rows, holding, closed.time_ns[wave]):
-                out.transitions.append(
-                    Transition(int(wave[transition.index]), transition.condition, transition.kind, transition.onset_ns)
-                )
+        rows = closed.row[stirred]
+        update = self.risk.follow(rows, out.p_value[stirred], alarm_p[stirred])
+        out.risk[stirred] = update.risk
+        out.alarm[stirred] = update.alarm & ~out.learning[stirred]
+        out.severity[stirred] = update.severity
+        holding = self.conditions.holding(closed.values[stirred], closed.quality[stirred], out.alarm[stirred])
+        holding[out.learning[stirred]] = False  # a twin that is still learning raises nothing
+        for one in self.conditions.follow(rows, holding, closed.time_ns[stirred]):
+            out.transitions.append(Transition(int(stirred[one.index]), one.condition, one.kind, one.onset_ns))
         return out
 
     def _settle_calm(self, out: Scored, alarm_p: NDArray[np.float64]) -> Ints:
-        """Risk of twins at which nothing is on, all their steps at once; positions of the steps of the others.
+        """Risk of twins at which nothing is on, all their steps at once; positions of the steps of the others, twin by twin.
 
         Nearly all twins nearly always: going through steps one by one costs as much as scoring them.
         """
@@ -174,7 +169,7 @@ class TypeScorer:
         last = np.ones(len(rows), np.bool_)
         last[:-1] = rows[1:] != rows[:-1]
         self.risk.settle_calm(rows[quiet & last], calm.recent[quiet & last])
-        return np.flatnonzero(stirred_rows[closed.row])
+        return order[~quiet]
 
     def _fit(self) -> None:
         capacity = self.arena.capacity

@@ -96,10 +96,14 @@ def test_a_state_of_another_shape_is_refused_and_changes_nothing() -> None:
     assert all((state.export(0)[name] == array).all() for name, array in before.items())
 
 
-def test_twins_that_stay_calm_are_where_steps_one_by_one_bring_them() -> None:
+def told(update: RiskUpdate) -> tuple[np.ndarray, ...]:
+    return update.risk, update.alarm, update.rising, update.severity
+
+
+def test_twins_that_stay_calm_and_those_that_do_not_are_where_steps_one_by_one_bring_them() -> None:
     random = np.random.default_rng(4)
     stepwise, at_once = RiskState(9), RiskState(9)
-    seen = np.zeros(2, np.int64)
+    seen, alarms = np.zeros(2, np.int64), 0
     for _ in range(40):
         counts = random.integers(0, 12, 9)
         rows = np.repeat(np.arange(9), counts)
@@ -110,13 +114,15 @@ def test_twins_that_stay_calm_are_where_steps_one_by_one_bring_them() -> None:
         seen += stirred.sum(), (~stirred).sum()
         last = np.append(rows[1:] != rows[:-1], [True])[: len(rows)]
         at_once.settle_calm(rows[last & ~stirred], calm.recent[last & ~stirred])
-        for row in range(9):
-            for at in np.flatnonzero(rows == row):
-                update = stepwise.update(rows[[at]], p_value[[at]], alarm_p[[at]])
-                if stirred[at]:
-                    assert at_once.update(rows[[at]], p_value[[at]], alarm_p[[at]]).risk == update.risk
-                else:
-                    assert (calm.risk[at], False, 0) == (update.risk[0], update.alarm[0], update.severity[0])
+        followed = zip(*told(at_once.follow(rows[stirred], p_value[stirred], alarm_p[stirred])), strict=True)
+        for at, row in enumerate(rows):
+            update = stepwise.update(np.array([row]), p_value[[at]], alarm_p[[at]])
+            if stirred[at]:
+                alarms += update.alarm[0]
+                assert tuple(next(followed)) == tuple(part[0] for part in told(update))
+            else:
+                assert (calm.risk[at], False, 0) == (update.risk[0], update.alarm[0], update.severity[0])
         for name, array in stepwise.arrays.items():
             assert array.tobytes() == at_once.arrays[name].tobytes(), name
     assert (seen > 100).all(), seen
+    assert alarms > 100

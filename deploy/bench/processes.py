@@ -25,9 +25,16 @@ from streams.history import HistoryBlock
 GIVEN_S = 600.0
 POLL_S = 0.1
 SESSION_MS = 300_000  # nobody may be taken for dead while halted
-_PROCESSOR = "import asyncio, sys; from streams.processor import run_processor; from streams.topics import Topics; \
-asyncio.run(run_processor(bootstrap=sys.argv[1], topics=Topics(sys.argv[2]), group=sys.argv[3], \
-session_timeout_ms=int(sys.argv[4]), stop=asyncio.Event()))"
+_PROCESSOR = """
+import asyncio, os, sys
+bootstrap, prefix, group, session_ms, core = sys.argv[1:]
+if core:
+    os.sched_setaffinity(0, {int(core)})
+from streams.processor import run_processor
+from streams.topics import Topics
+stop = asyncio.Event()
+asyncio.run(run_processor(bootstrap=bootstrap, topics=Topics(prefix), group=group, session_timeout_ms=int(session_ms), stop=stop))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,14 @@ class WorkedOff:
 
 
 async def work_off(
-    bootstrap: str, prefix: str, versions: list[SavedVersion], *, days: float, readings_a_step: int, processes: int
+    bootstrap: str,
+    prefix: str,
+    versions: list[SavedVersion],
+    *,
+    days: float,
+    readings_a_step: int,
+    processes: int,
+    a_core_each: bool = False,
 ) -> WorkedOff:
     """Raises TimeoutError when the backlog is not done, and ChildProcessError when a processor ends."""
     running: list[asyncio.subprocess.Process] = []
@@ -69,7 +83,8 @@ async def work_off(
         await promote(bootstrap, plant.topics, versions)
         command = [sys.executable, "-c", _PROCESSOR, bootstrap, prefix, group, str(SESSION_MS)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        starting = [asyncio.create_subprocess_exec(*command, env=environment) for _ in range(processes)]
+        cores = [str(core) for core in sorted(os.sched_getaffinity(0))] if a_core_each else [""] * processes
+        starting = [asyncio.create_subprocess_exec(*command, core, env=environment) for core in cores[:processes]]
         running.extend(await asyncio.gather(*starting))
         await until(lambda: _shared(admin, group, processes))
         await until(lambda: _committed(admin, group, plant.records))
@@ -93,19 +108,35 @@ async def work_off(
 
 
 async def measure_processes(bootstrap: str, prefix: str, versions: list[SavedVersion], days: float) -> list[Figure]:
-    """Steps a second of two processors that share the partitions, beside one."""
-    one, two = [
-        await work_off(bootstrap, f"{prefix}{count}.", versions, days=days, readings_a_step=1, processes=count)
-        for count in (1, 2)
-    ]
-    rates = [done.records / done.took_s for done in (one, two)]
-    costs = [1e6 * done.cpu_s / done.records for done in (one, two)]
-    return [
-        Figure("1 processor process", round(rates[0]), "records/s"),
-        Figure.beside("2 processor processes", round(rates[1]), "records/s", round(rates[0])),
-        Figure("CPU of 1 processor process", round(costs[0], 1), "us/record"),
-        Figure.beside("CPU of 2 processor processes", round(costs[1], 1), "us/record", round(costs[0], 1)),
-    ]
+    """Records a second of two processors that share the partitions, beside one: with all cores for both, and with a core each.
+
+    A processor folds on one core and scores on another, so on two cores only the second says what a process more brings.
+    """
+    found: list[Figure] = []
+    pinned = hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
+    for a_core_each in (False, True) if pinned else (False,):
+        what = ", a core each" if a_core_each else ""
+        one, two = [
+            await work_off(
+                bootstrap,
+                f"{prefix}{count}{'c' if a_core_each else ''}.",
+                versions,
+                days=days,
+                readings_a_step=1,
+                processes=count,
+                a_core_each=a_core_each,
+            )
+            for count in (1, 2)
+        ]
+        rates = [done.records / done.took_s for done in (one, two)]
+        costs = [1e6 * done.cpu_s / done.records for done in (one, two)]
+        found += [
+            Figure(f"1 processor process{what}", round(rates[0]), "records/s"),
+            Figure.beside(f"2 processor processes{what}", round(rates[1]), "records/s", round(rates[0])),
+            Figure(f"CPU of 1 processor process{what}", round(costs[0], 1), "us/record"),
+            Figure.beside(f"CPU of 2 processor processes{what}", round(costs[1], 1), "us/record", round(costs[0], 1)),
+        ]
+    return found
 
 
 def _signal(running: list[asyncio.subprocess.Process], number: signal.Signals) -> None:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from streams.gateway.fleet_layout import clustered, connected
 from streams.gateway.page_html import risk_tone
 from streams.gateway.page_words import HEALTH, health_of
 from streams.records import TwinState
 from twin.fleet import TwinDeclaration
 
 MOST_NODES: Final = 600
+FEW: Final = 40
+MOST_FORCED: Final = 150  # a force layout of more is slow, and a hairball; of parts that do not hang together, it leaves the map
 MOST_LABELS: Final = 6
 _RISK_COLOURS: Final = {  # tone → (light, dark)
     "calm": ("#2b8a66", "#4fc08d"),
@@ -80,8 +83,11 @@ def choose(
     )
     nodes = _beside_the_map(nodes)
     placed = bool(nodes) and all(node.x is not None and node.y is not None for node in nodes)
-    if not placed and len(nodes) > 150:  # a force layout of many is slow and a hairball: rows by type instead
-        nodes, placed = _in_rows(nodes), True
+    if not placed and len(nodes) > FEW:
+        assets, pairs = [node.asset for node in nodes], [(source, target) for source, target, _ in edges]
+        if len(nodes) > MOST_FORCED or not connected(assets, pairs):
+            places = clustered(assets, pairs)
+            nodes, placed = tuple(replace(node, x=places[node.asset][0], y=places[node.asset][1]) for node in nodes), True
     return FleetMap(nodes, edges, types, len(twins) - len(nodes), placed)
 
 
@@ -108,12 +114,6 @@ def _beside_the_map(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         for place, node in enumerate(loose)
     }
     return tuple(node if node.asset not in rows else Node(node.asset, node.label, node.kind, *rows[node.asset]) for node in nodes)
-
-
-def _in_rows(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    width = math.ceil(math.sqrt(len(nodes) * 2))
-    ordered = sorted(nodes, key=lambda node: (node.kind, node.asset))
-    return tuple(Node(node.asset, node.label, node.kind, place % width, -(place // width)) for place, node in enumerate(ordered))
 
 
 def colour(state: TwinState | None, dark: bool) -> str:
@@ -192,6 +192,7 @@ ESCAPE: Final = "(t => String(t).replace(/[&<>\"]/g, c => ({'&':'&amp;','<':'&lt
 
 
 def option(drawn: FleetMap, states: Mapping[str, TwinState | None], dark: bool) -> dict[str, Any]:
+    few = len(drawn.nodes) <= FEW
     line, ink, panel = ("#3a4352", "#e7eaef", "#1b212a") if dark else ("#c3cad4", "#171a1f", "#ffffff")
     return {
         "animation": False,
@@ -211,7 +212,10 @@ def option(drawn: FleetMap, states: Mapping[str, TwinState | None], dark: bool) 
                 "preserveAspect": True,
                 "roam": True,
                 "scaleLimit": {"min": 0.7, "max": 12},
-                "force": {"repulsion": 130, "edgeLength": [30, 70], "gravity": 0.15, "layoutAnimation": False},
+                "force": {
+                    "repulsion": 450 if few else 130, "edgeLength": [70, 150] if few else [30, 70], "gravity": 0.15,
+                    "layoutAnimation": False,
+                },
                 "cursor": "pointer",
                 "edgeSymbol": ["none", "arrow"] if len(drawn.nodes) <= 200 else ["none", "none"],
                 "edgeSymbolSize": 5,

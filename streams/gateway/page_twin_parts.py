@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -163,11 +163,10 @@ def about(views: LiveViews, asset: str, state: TwinState | None) -> str:
     for name, value in fleet.properties(asset).items():
         shown = f"{number(value) if isinstance(value, float) else value} {units.get(name, '')}".strip()
         rows.append((name, f"{shown} since {clock(since[name], seconds=False)}" if name in since else shown))
-    near = sorted(fleet.neighbours(asset))
-    links = ", ".join(link(twin_href(one), views.display_name(one)) for one in near[:_NEIGHBOURS])
-    more = f" and {len(near) - _NEIGHBOURS} more" if len(near) > _NEIGHBOURS else ""
+    near = fleet.neighbours(asset)
+    rows += [(name, Html(shown)) for name, shown in _edges(views, asset, near)]
     around = link(address_of("/", {"from": asset, "depth": "2"}), "on the map")
-    rows.append(("Neighbours", Html(f"{links}{more} · {around}") if near else "none declared"))
+    rows.append(("Neighbours", Html(f"{len(near)}, {around}") if near else "none declared"))
     if state is not None:
         rows.append(("From", f"partition {state.partition}, offset {state.offset:,}"))
     path = f"/v1/twins/{quote(asset, safe='')}"
@@ -175,6 +174,23 @@ def about(views: LiveViews, asset: str, state: TwinState | None) -> str:
     if kind is not None:
         rows.append(("For others", Html(link(f"{path}/td", "W3C WoT Thing Description"))))
     return facts(rows)
+
+
+def _edges(views: LiveViews, asset: str, near: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """By relationship: to whom it leads from here, and from whom it comes."""
+    fleet = views.definitions.fleet
+    declared = fleet.get(asset)
+    ends: dict[str, list[str]] = {}
+    for edge in declared.relationships if declared is not None else ():
+        ends.setdefault(f"{edge.name} →", []).append(edge.target)
+    for other in sorted(near):
+        of_other = fleet.get(other)
+        for edge in of_other.relationships if of_other is not None else ():
+            if edge.target == asset:
+                ends.setdefault(f"→ {edge.name}", []).append(other)
+    for name, others in ends.items():
+        links = ", ".join(link(twin_href(one), views.display_name(one)) for one in others[:_NEIGHBOURS])
+        yield name, links + (f" and {len(others) - _NEIGHBOURS} more" if len(others) > _NEIGHBOURS else "")
 
 
 def last_spreads(history: TwinHistory | None) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from streams.gateway import chart_fleet, chart_twin
 from streams.stores.port import ChannelSeries, RiskSeries, TwinHistory
 from twin.fleet import Relationship, TwinDeclaration
@@ -39,3 +41,43 @@ def test_each_kind_of_poor_quality_has_its_mark_and_a_long_stretch_does_not_hide
     assert {one["quality"] for one in shown} == {"Stuck", "Spike", "Gap"}
     assert len({one["symbol"] for one in shown}) == 3
     assert len(shown) < 2 * chart_twin.MOST_MARKS
+
+
+def test_a_large_fleet_without_places_shows_what_belongs_together_together() -> None:
+    """Twenty lines of fifteen: each around its line, apart from the others, and those without edges below."""
+    declared = []
+    for line in range(20):
+        own = [f"l{line:02}-{n:02}" for n in range(14)]
+        contains = tuple(Relationship(name="contains", target=asset) for asset in own)
+        declared.append(TwinDeclaration(asset=f"l{line:02}", type="line", relationships=contains))
+        declared += [
+            TwinDeclaration(asset=asset, type="part", relationships=(Relationship(name="feeds", target=own[(n + 1) % 14]),))
+            for n, asset in enumerate(own)
+        ]
+    declared += [TwinDeclaration(asset=f"z{n}", type="part") for n in range(7)]
+    drawn = chart_fleet.choose(declared, {})
+    places = {node.asset: (node.x or 0.0, node.y or 0.0) for node in drawn.nodes}
+    assert drawn.placed
+    assert len({(round(x, 3), round(y, 3)) for x, y in places.values()}) == len(declared) == 307
+    for line in range(20):
+        hub = places[f"l{line:02}"]
+        inside = max(math.dist(hub, places[f"l{line:02}-{n:02}"]) for n in range(14))
+        outside = min(math.dist(hub, place) for asset, place in places.items() if not asset.startswith(f"l{line:02}"))
+        assert inside < outside
+    assert max(places[f"z{n}"][1] for n in range(7)) < min(y for asset, (_, y) in places.items() if asset.startswith("l"))
+    width, height = (max(at) - min(at) for at in zip(*places.values(), strict=True))
+    assert 1 < width / height < 2.5
+    assert chart_fleet.choose(reversed(declared), {}).nodes == drawn.nodes
+    longest = max(math.dist(places[source], places[target]) for source, target, _ in drawn.edges)
+    assert longest < width / 4
+
+
+def test_one_large_cluster_has_room_for_everybody() -> None:
+    chain = [
+        TwinDeclaration(asset=f"p{n:03}", type="t", relationships=(Relationship(name="feeds", target=f"p{n + 1:03}"),))
+        for n in range(300)
+    ]
+    drawn = chart_fleet.choose(chain, {})
+    places = [(node.x or 0.0, node.y or 0.0) for node in drawn.nodes]
+    nearest = min(math.dist(one, other) for at, one in enumerate(places) for other in places[:at])
+    assert nearest > 0.8

@@ -4,8 +4,8 @@ In:   assets and the edges between them.
 Out:  (x, y) of each; one unit is the distance between two neighbours. The same fleet gives the same map.
 Pure.
 
-What hangs together is one cluster: its best connected twin in the middle, the others in rings around it, each beside one that it is
-connected to. Clusters stand in rows, the largest first; twins without edges follow.
+What hangs together is one cluster: its best connected twin in the middle, the others in rings around it, neighbours beside
+each other where they can be. Clusters stand in rows, the largest first; twins without edges follow.
 """
 
 from __future__ import annotations

@@ -81,3 +81,14 @@ def test_one_large_cluster_has_room_for_everybody() -> None:
     places = [(node.x or 0.0, node.y or 0.0) for node in drawn.nodes]
     nearest = min(math.dist(one, other) for at, one in enumerate(places) for other in places[:at])
     assert nearest > 0.8
+
+
+def test_parts_that_do_not_hang_together_stay_on_the_map() -> None:
+    """A force layout pushes them out of it."""
+    pairs = [
+        TwinDeclaration(asset=f"{name}{n}", type="t", relationships=(Relationship(name="feeds", target=f"b{n}"),))
+        for n in range(25)
+        for name in "ab"
+    ]
+    assert chart_fleet.choose(pairs, {}).placed
+    assert not chart_fleet.choose(pairs[:10], {}).placed

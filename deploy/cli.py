@@ -224,7 +224,9 @@ def doctor() -> None:
     faults = 0
     for finding in examine():
         faults += finding.state == "fault"
-        typer.echo(f"{finding.state:5}  {finding.subject:12}  {finding.found}")
+        typer.echo(f"{finding.state:5}  {finding.subject:14}  {finding.found}")
+        if finding.way_out:
+            typer.echo(f"{'':21}  → {finding.way_out}")
     if faults:
         raise typer.Exit(1)
 

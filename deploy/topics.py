@@ -98,6 +98,18 @@ async def _await_groups(admin: AIOKafkaAdminClient, prefix: str) -> None:
                 await asyncio.sleep(0.1)
 
 
+async def differing_topics(bootstrap: str, topics: Topics) -> list[TopicMismatch]:
+    """Where topics are not as livetwin would have made them; all must be there. Nothing is changed. Raises TopicsRefused."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        there = await _partitions(admin)
+        specs = topics.specs(there[topics.telemetry])
+        return _differences(specs, there, await _configs(admin, specs))
+    finally:
+        await admin.close()
+
+
 async def missing_topics(bootstrap: str, topics: Topics) -> list[str]:
     """Names that do not exist on the broker."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)

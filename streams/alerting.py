@@ -213,6 +213,7 @@ async def _partitions(bootstrap: str, topics: Topics, stop: asyncio.Event) -> in
     await admin.start()
     try:
         deadline = asyncio.get_running_loop().time() + _TOPICS_WAIT_S
+        told = False
         while True:
             found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
             missing = [name for name in (*needed, topics.alerts, topics.feedback, topics.dead_letter) if name not in found]
@@ -223,6 +224,9 @@ async def _partitions(bootstrap: str, topics: Topics, stop: asyncio.Event) -> in
                     f"topics {', '.join(missing)} were not there within {_TOPICS_WAIT_S:.0f} s, expected all of "
                     f"{topics.prefix}*; alerting did not start"
                 )
+            if not told:
+                log.info("alerting-waits-for-topics", extra={"missing": missing})
+                told = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 0.5)
                 return None

@@ -42,6 +42,11 @@ class RoleLag:
     members: int | None  # processes that share the partitions; None: the role has no group
     records: Mapping[str, int]  # topic → records that are in the log and not done yet
 
+    @property
+    def behind(self) -> int:
+        """Records of all its topics."""
+        return sum(self.records.values())
+
 
 def sources(topics: Topics) -> dict[str, tuple[str, ...]]:
     """What each role has to work off; its group is the prefix and the role."""

@@ -17,6 +17,7 @@ from aiokafka import ConsumerRecord
 
 from deploy.topics import ensure_topics
 from streams import clients
+from streams.lag import LagProbe
 from streams.records import EPOCH_HEADER, Alert, AlertCommand, ChannelEvidence, Evidence, Signal, alert_id
 from streams.topics import Topics
 
@@ -132,6 +133,21 @@ class AlertingRun:
             assert time.monotonic() < deadline, f"{len(found)} of {count} refused within {within_s} s\n{self.log()[-4000:]}"
             await asyncio.sleep(0.2)
         return [(dict(record.headers)["reason"], record.value) for record in found]
+
+    async def said(self, words: str, *, within_s: float = 120.0) -> None:
+        """Return once they are in its log."""
+        deadline = time.monotonic() + within_s
+        while words not in self.log():
+            assert time.monotonic() < deadline, f"{words!r} not within {within_s} s\n{self.log()[-4000:]}"
+            await asyncio.sleep(0.1)
+
+    async def shared_by(self, processes: int, *, within_s: float = 120.0) -> None:
+        """Return once so many share the partitions, as the broker sees it."""
+        deadline = time.monotonic() + within_s
+        async with LagProbe(self.bootstrap, self.topics) as probe:
+            while processes not in [role.members for role in await probe.ask() if role.role == "alerting"]:
+                assert time.monotonic() < deadline, f"not {processes} members within {within_s} s\n{self.log()[-4000:]}"
+                await asyncio.sleep(0.2)
 
     async def settled(self, *, within_s: float = 120.0) -> list[Alert]:
         """The alerts, once a marker that was sent last has come out: on every partition everything before it is done."""

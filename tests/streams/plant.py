@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,11 +50,18 @@ def readings(steps: int, *, seed: int = 1, faults: bool = True) -> NDArray[np.fl
     return values
 
 
-def trained(number: int = 1, base: ServedModel | None = None, seed: int = 1) -> ServedModel:
-    """A version trained on fault-free steps before START."""
-    values = readings(LEARNT, seed=100 + seed, faults=False).astype(np.float32)
+def trained(number: int = 1) -> ServedModel:
+    """A version trained on fault-free steps before START, later ones from the first; trained once a run, each caller's own."""
+    return version_file.decode(_trained(number))
+
+
+@functools.cache
+def _trained(number: int) -> bytes:
+    values = readings(LEARNT, seed=100 + number, faults=False).astype(np.float32)
     block = StepBlock(ASSETS, TYPE.channel_names, START - LEARNT, NS_PER_S, values, np.zeros(values.shape, np.uint8))
-    return train(type=TYPE, block=block, base=base, number=number, alarms_per_twin_day=50, seed=seed, threads=1).model
+    base = None if number == 1 else trained()
+    model = train(type=TYPE, block=block, base=base, number=number, alarms_per_twin_day=50, seed=number, threads=1).model
+    return version_file.encode(model.info, model.detectors)
 
 
 def variant(model: ServedModel, number: int) -> ServedModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -131,7 +130,7 @@ async def test_without_its_topics_it_waits_and_stops_when_told(kafka: str, topic
         run = AlertingRun(kafka, f"{topic_prefix}nowhere.", tmp_path, other.producer)
         process = run.start()
         try:
-            await asyncio.sleep(4.0)
+            await run.said("alerting-waits-for-topics")
             assert process.poll() is None
             await run.end(process)
         finally:

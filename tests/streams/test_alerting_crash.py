@@ -96,7 +96,7 @@ async def test_processes_that_join_and_leave_share_the_work_without_losing_or_do
         feeding = asyncio.create_task(feed(run, signals, within_s=6.0))
         await run.until(lambda alerts: len(alerts) > 20)
         run.start()
-        await asyncio.sleep(3.0)
+        await run.shared_by(2)
         await run.end(first)
         await feeding
         found = await run.settled()

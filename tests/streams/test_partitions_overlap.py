@@ -30,8 +30,7 @@ LATE = "p5"  # its twin comes when the others have been there for a while
 
 @pytest.fixture(scope="module")
 def versions() -> list[ServedModel]:
-    first = trained()
-    return [first, trained(number=2, base=first, seed=2)]
+    return [trained(), trained(2)]
 
 
 def batches() -> list[list[PlainRecord]]:

@@ -50,7 +50,7 @@ async def serves_everywhere(plant: Plant, version: str) -> bool:
 async def live_run(plant: Plant, folder: Path) -> DuckDbStore:
     """All roles but the trainer on one stretch of telemetry: two versions, a restart, a command. What they stored."""
     first = trained()
-    second = trained(number=2, base=first, seed=2)
+    second = trained(2)
     await plant.promote(first, folder)
     store = DuckDbStore(folder / "live.duckdb")
     stop = asyncio.Event()

@@ -25,8 +25,7 @@ SWAPS = 200
 
 @pytest.fixture(scope="module")
 def versions() -> list[ServedModel]:
-    first = trained()
-    return [first, trained(number=2, base=first, seed=2)]
+    return [trained(), trained(2)]
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from models import version as version_file
 from models.registry import Registry
 from models.weights import verify
 from streams import clients
+from streams.lag import TRAINER, LagProbe
 from streams.models_topic import ModelsView, ModelView, follow
 from streams.records import ModelCommand, models_key
 from streams.topics import Topics
@@ -45,6 +47,7 @@ TYPE = compile_type(TANK)
 NAME = TYPE.slug
 ASSETS = [f"tank-{number}" for number in range(2)]
 FIRST_S = 1_700_000_100  # on the five-minute grid
+MIN_STEPS = 256
 
 
 class Plant:
@@ -121,7 +124,9 @@ async def stream(kafka: str, topic_prefix: str) -> AsyncIterator[tuple[str, Topi
 
 
 @asynccontextmanager
-async def trainer(kafka: str, topics: Topics, home: Path, *, every_s: float = 3600, min_steps: int = 256) -> AsyncIterator[None]:
+async def trainer(
+    kafka: str, topics: Topics, home: Path, *, every_s: float = 3600, min_steps: int = MIN_STEPS
+) -> AsyncIterator[None]:
     """The role as `livetwin trainer` runs it; stopped, and nothing left behind, at the end."""
     stop = asyncio.Event()
     running = asyncio.create_task(
@@ -160,6 +165,15 @@ async def training_process() -> psutil.Process:
     raise AssertionError("no training process was started within 120 s")
 
 
+async def caught_up(kafka: str, topics: Topics, within_s: float = 120.0) -> None:
+    """Return once the trainer has noted that it has folded all telemetry there is."""
+    deadline = time.monotonic() + within_s
+    async with LagProbe(kafka, topics) as probe:
+        while [role.records for role in await probe.ask() if role.role == TRAINER] != [{topics.telemetry: 0}]:
+            assert time.monotonic() < deadline, f"the trainer did not fold what there is within {within_s:g} s"
+            await asyncio.sleep(0.1)
+
+
 async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restart(
     stream: tuple[str, Topics, Plant, Watch], tmp_path: Path
 ) -> None:
@@ -167,13 +181,14 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
     await plant.feed(200)
     async with trainer(kafka, topics, tmp_path, every_s=4):
         # the first model comes when there are enough steps, not before
-        await asyncio.sleep(5)
+        await caught_up(kafka, topics)
         assert NAME not in watch.view.models
         await plant.feed(200)
         model = await watch.until(lambda model: model.alias)
         assert model.alias is not None
         assert model.champion is not None
         assert model.champion.base is None
+        assert model.champion.figures["pretrained_steps"] >= MIN_STEPS
         served = version_file.load(
             verify(model.alias.champion_uri, model.alias.champion_sha256),
             expect_sha256=model.alias.champion_sha256,

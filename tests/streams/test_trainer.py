@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.topics import ensure_topics
 from models import version as version_file
 from models.registry import Registry
-from models.weights import verify
+from models.weights import WeightFiles
 from streams import clients
 from streams.lag import TRAINER, LagProbe
 from streams.models_topic import ModelsView, ModelView, follow
@@ -190,7 +190,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert model.champion.base is None
         assert model.champion.figures["pretrained_steps"] >= MIN_STEPS
         served = version_file.load(
-            verify(model.alias.champion_uri, model.alias.champion_sha256),
+            WeightFiles(tmp_path).verify(model.alias.champion_uri, model.alias.champion_sha256),
             expect_sha256=model.alias.champion_sha256,
             expect_contract=TYPE.contract,
         )

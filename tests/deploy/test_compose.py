@@ -166,7 +166,7 @@ def test_ports_are_published_on_loopback_only_and_not_of_services_without_a_way_
 def test_images_of_others_are_pinned_to_the_versions_that_are_tested() -> None:
     images = {name: service["image"] for name, service in SERVICES.items() if name not in OURS}
     assert all(re.search(r":v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?$", image) for image in images.values()), images
-    version = {name: image.rpartition(":")[2].removeprefix("v") for name, image in images.items()}
+    version = {name: image.partition("@")[0].rpartition(":")[2].removeprefix("v") for name, image in images.items()}
     jars = (ROOT / "deploy" / "kafka_jars.lock").read_text()
     assert f"org.apache.kafka:kafka_2.13:{version['kafka']} " in jars
     assert (SCHEMAS / f"grafana-{version['grafana']}.json").is_file()

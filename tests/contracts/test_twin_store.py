@@ -27,7 +27,6 @@ class TestDuckDbStoreThatClustersAllTheTime(StoreContract, SizeContract):
 
 
 @pytest.mark.influxdb
-@pytest.mark.timeout(300)
 class TestInfluxDbStore(StoreContract):
     """It can't hold a size: the server frees disk when it compacts."""
 

@@ -22,7 +22,6 @@ from deploy.ports import free_port
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif("LIVETWIN_TEST_KAFKA" in os.environ, reason="another broker was asked for"),
 ]
 _ROLES = {"kafka", "gateway", "processor", "feed", "alerting", "trainer"}

@@ -20,7 +20,7 @@ from tests.faults.tail import behind, until_committed
 from tests.streams.gateway.conftest import await_answer
 from tests.streams.plant import ASSETS, Plant, readings, trained
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 STEPS = 200
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.store_outage import Load, run
 
-pytestmark = [pytest.mark.kafka, pytest.mark.influxdb, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.influxdb, pytest.mark.slow]
 
 
 async def test_while_influxdb_stands_still_the_historian_holds_one_batch_and_writes_all_afterwards(

@@ -16,7 +16,7 @@ from streams.records import DemoCommand
 from tests.models.fleets import type_of
 from twin.block import StepBlock
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 STEPS_A_DAY = 288
 MONDAY_S = 1_767_571_200

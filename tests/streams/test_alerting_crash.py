@@ -12,7 +12,7 @@ import pytest
 from streams.records import Alert, Signal
 from tests.streams.alerting_run import AlertingRun, alerting_run, make_signal
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 ASSETS = 80
 

@@ -16,7 +16,6 @@ AWAY_S = 15.0
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_alerting_waits_for_a_broker_that_is_away_and_goes_on(topic_prefix: str, tmp_path: Path) -> None:
     first = EmbeddedKafka(tmp_path / "broker", port=0)  # its own: the broker of the other tests stays
     try:

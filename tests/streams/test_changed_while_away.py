@@ -19,7 +19,7 @@ from streams.topics import Topics
 from tests.streams.plant import START, Plant
 from tests.streams.test_processor_swaps import running, until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 STEP = 10**9
 

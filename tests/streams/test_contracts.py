@@ -63,7 +63,6 @@ def test_the_document_in_docs_is_what_the_code_makes() -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(300)
 async def test_every_record_of_a_real_run_is_what_the_document_says(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """Telemetry in every format, compressed in every way that Kafka knows."""
     plant = await Plant.built(kafka, topic_prefix, PARTITIONS)

@@ -17,7 +17,7 @@ from streams.topics import Topics
 from .historian_rig import LIMITS, Rig, until
 from .stores.blocks import PUMP, alert, block
 
-pytestmark = [pytest.mark.kafka, pytest.mark.influxdb, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.influxdb]
 
 
 class InfluxDbRig(Rig):

@@ -52,7 +52,6 @@ async def test_reading_to_the_end_passes_over_aborted_records_and_markers_at_the
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_a_producer_ends_where_the_broker_is_away_and_tells_who_waits(
     topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

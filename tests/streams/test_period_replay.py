@@ -21,7 +21,7 @@ from tests.streams.plant import START, TYPE, Plant, readings, trained
 from tests.streams.test_processor_exactness import processor, until_done
 from twin.types import NS_PER_S
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 STEPS = 600
 ALL = {"from_ns": 0, "to_ns": 2**62}
 PERIOD = {"from_ns": (START + 150) * NS_PER_S, "to_ns": (START + 420) * NS_PER_S}

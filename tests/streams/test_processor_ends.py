@@ -18,7 +18,7 @@ from tests.faults.system import lasting_port
 from tests.faults.tail import behind, until_committed
 from tests.streams.plant import Plant, readings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 STEPS = 600
 STATED_S = processing.STILL_S + clients.FLUSH_S + clients.LEAVE_S
 

@@ -18,7 +18,7 @@ from models.served import ServedModel
 from streams import clients
 from tests.streams.plant import Outputs, Plant, readings, trained
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 STEPS = 900
 
 

@@ -20,7 +20,7 @@ from tests.streams.processor_role import Machine, checkpoints, done, state_of
 from tests.streams.test_period_replay import serves_everywhere, until
 from tests.streams.test_processor_exactness import same
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 STEPS, FIRST, OPEN = 600, 200, 330  # the second version serves from FIRST on; at OPEN the alarm of p4 is on
 
 

@@ -19,7 +19,7 @@ from streams.processor import ProcessorStats, run_processor
 from streams.records import ModelAlias, models_key
 from tests.streams.plant import TYPE, Plant, readings, trained
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 SWAPS = 200
 
 

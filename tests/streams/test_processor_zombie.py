@@ -13,7 +13,7 @@ from tests.faults.tail import until_committed
 from tests.streams.plant import Plant, readings, trained
 from tests.streams.test_processor_exactness import same
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 STEPS = 240
 
 

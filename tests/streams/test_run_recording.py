@@ -36,7 +36,6 @@ class Noted:
         assert self.view.apply(models_key(version), version.to_bytes())
 
 
-@pytest.mark.timeout(120)
 async def test_the_registry_keeps_weights_as_long_as_the_version_keeps_its_file(tmp_path: Path) -> None:
     files, view = WeightFiles(tmp_path), ModelsView()
     noted = Noted(view)

@@ -33,7 +33,6 @@ from twin.types import compile_type
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
 ]
 
 TANK: dict[str, Any] = {

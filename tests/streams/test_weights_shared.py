@@ -169,7 +169,6 @@ async def test_a_twin_keeps_its_risk_over_a_revision_of_the_same_contract(model:
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_a_processor_that_starts_after_the_revision_was_declared_goes_on_with_the_champion(
     kafka: str, topic_prefix: str, model: ServedModel, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from tests.streams.gateway.conftest import await_answer, gateway_process
 from tests.streams.gateway.test_gateway_browser import FLAGS
 from tests.streams.plant import TYPE, Plant, readings, trained, variant
 
-pytestmark = [pytest.mark.kafka, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.browser, pytest.mark.slow]
 ANSWERED_MS = 60_000  # trainer, processor and gateway each have a part in it
 
 

@@ -116,10 +116,22 @@ def feed(
     ] = None,
     asset_column: Annotated[str | None, typer.Option(help="of a file: which column names the asset")] = None,
     time_column: Annotated[str | None, typer.Option(help="of a file: which column holds the event time")] = None,
+    form: Annotated[
+        Literal["json", "columns", "cloudevents", "arrow"] | None,
+        typer.Option("--format", help="of a file's records: a reading each, many of one asset, events, tables of many [columns]"),
+    ] = None,
+    compression: Annotated[
+        Literal["gzip", "lz4", "zstd", "snappy", "none"] | None, typer.Option(help="of a file's records on the way [lz4]")
+    ] = None,
 ) -> None:
     """Produce telemetry: a file's, this machine's, or the demo plant's."""
     from deploy import roles
 
+    of_a_file = {"asset_column": asset_column, "time_column": time_column, "form": form, "compression": compression}
+    given = {name: value for name, value in of_a_file.items() if value is not None}
+    if source in ("water", "host") and given:
+        named = ", ".join("--" + ("format" if name == "form" else name.replace("_", "-")) for name in given)
+        raise typer.BadParameter(f"{named}: expected with a file, not with {source!r}; nothing was fed")
     match source:
         case "water":
             roles.run_role("feed", lambda stop: roles.feed_water(stop, speed=speed))
@@ -129,10 +141,7 @@ def feed(
             path = Path(source)
             if not path.is_file():
                 raise typer.BadParameter(f"{source}: no such file, and neither 'host' nor 'water'; nothing was fed")
-            roles.run_role(
-                "feed",
-                lambda stop: roles.feed_file(stop, path=path, speed=speed, asset_column=asset_column, time_column=time_column),
-            )
+            roles.run_role("feed", lambda stop: roles.feed_file(stop, path=path, speed=speed, **given))
 
 
 @app.command()

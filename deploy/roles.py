@@ -258,11 +258,9 @@ async def feed_host(stop: asyncio.Event) -> None:
     await entry("deploy.feeds.host", "run_host")(**_kafka(), stop=stop)
 
 
-async def feed_file(
-    stop: asyncio.Event, *, path: Path, speed: float | None, asset_column: str | None, time_column: str | None
-) -> None:
-    run = entry("deploy.feeds.file", "run_file")
-    await run(**_kafka(), path=path, speed=speed, asset_column=asset_column, time_column=time_column, stop=stop)
+async def feed_file(stop: asyncio.Event, **settings: Any) -> None:
+    """`settings` as `deploy.feeds.file.run_file` has them."""
+    await entry("deploy.feeds.file", "run_file")(**_kafka(), **settings, stop=stop)
 
 
 def run_alerting() -> None:

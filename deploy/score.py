@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from deploy.feeds.file import records
 from deploy.feeds.file_columns import FileReadings, to_readings
+from deploy.feeds.file_records import records
 from deploy.feeds.file_table import FileRefused, read_table
 from deploy.settings import ProcessorSettings
 from models.novelty import NoveltyState, strangeness

@@ -12,14 +12,13 @@ from pydantic import BaseModel
 
 from streams.dead_letter import HEADERS as DEAD_LETTER_HEADERS
 from streams.formats.cloud_events import ARROW, JSON, STRUCTURED
-from streams.formats.schemas import CLOUD_EVENT, COLUMNS, SINGLE
+from streams.formats.schemas import CLOUD_EVENT, CLOUD_EVENT_OF_EVENT, COLUMNS, EVENT, SINGLE
 from streams.homes import AssetHome
 from streams.records import (
     EPOCH_HEADER,
     Alert,
     AlertCommand,
     DemoCommand,
-    EventRecord,
     Feedback,
     ModelAlias,
     ModelCommand,
@@ -136,7 +135,26 @@ CONTRACTS: Final[dict[str, Contract]] = {
         ),
     ),
     "events": Contract(
-        "Log lines, notes, messages; ground truth of the demo", BOTH, (Message("Event", "one event", ASSET, EventRecord),)
+        "Log lines, notes, messages; ground truth of the demo",
+        BOTH,
+        (
+            Message("Event", "one event of one asset", ANY_KEY, EVENT),
+            Message(
+                "EventInBinaryMode",
+                "CloudEvent in binary mode around an event in JSON, or its text; the attributes speak where these do not",
+                ANY_KEY,
+                None,
+                headers={
+                    **_EVENT_HEADERS,
+                    "properties": {
+                        **_EVENT_HEADERS["properties"],
+                        "ce_type": {"type": "string", "description": "the kind, where the data name none"},
+                        "content-type": {"type": "string", "description": f"{JSON} or text/plain"},
+                    },
+                },
+            ),
+            Message("EventInStructuredMode", "CloudEvent in structured mode", ANY_KEY, CLOUD_EVENT_OF_EVENT, STRUCTURED),
+        ),
     ),
     "definitions": Contract(
         "Twin types, twins, and where each asset lives",

@@ -12,18 +12,13 @@ How the format is told, record by record, so that all may stand on one topic:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from streams.formats import cloud_events
 from streams.formats.arrow_claims import CONTINUATION
 from streams.formats.arrow_readings import from_arrow
-from streams.formats.cloud_events import ARROW, BATCH, JSON, STRUCTURED, Envelope, headers_of, media_type
+from streams.formats.cloud_events import ARROW, BATCH, STRUCTURED, Envelope, Headers, headers_of, is_json, media_type, text_of
 from streams.formats.json_readings import from_json, parse
 from streams.formats.readings import Decoded
 from twin.errors import ReadingRefused
-
-Headers = Iterable[tuple[str, bytes | None]]
 
 
 def decode(value: bytes | None, headers: Headers = (), key: bytes | None = None) -> Decoded:
@@ -64,13 +59,9 @@ def decode(value: bytes | None, headers: Headers = (), key: bytes | None = None)
     return from_json(found, flat=value.rfind(b"{") == 0)
 
 
-def is_json(media: str) -> bool:
-    return media == JSON or media.endswith("+json")
-
-
 def _of_event(event: Envelope, key: bytes | None) -> Decoded:
     """The data of an event; its subject, else the key, names the asset where the data do not."""
-    asset = event.subject if event.subject is not None else _text(key)
+    asset = event.subject if event.subject is not None else text_of(key)
     if event.data is None:
         if not is_json(media_type(event.content_type)):
             raise ReadingRefused(
@@ -83,10 +74,3 @@ def _of_event(event: Envelope, key: bytes | None) -> Decoded:
     if media == ARROW or (event.data[:4] == CONTINUATION and not is_json(media)):
         return from_arrow(event.data, asset, event.time)
     return from_json(parse(event.data), asset, event.time)
-
-
-def _text(key: bytes | None) -> Any:
-    try:
-        return None if key is None else key.decode()
-    except UnicodeDecodeError:
-        return None

@@ -1,7 +1,7 @@
 """The historian: `twin.history`, `alerts` and the switches on `models` into a store, at its own pace.
 
 In:   records of those topics, as a consumer group; many historians share the partitions where the store allows many writers.
-Out:  rows in a `TwinStore`; what can't be decoded in `dead-letter`.
+Out:  rows in a `TwinStore`; what can't be decoded in `dead-letter`, also of what feeders write to `events`.
 Offsets are committed after the store has taken a batch, so a crash repeats and never skips. A store that is away makes it wait
 with its partitions paused: Kafka keeps, the group keeps its member, memory holds one batch. No alert waits for any of this.
 """
@@ -23,6 +23,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeEr
 from streams import clients, dead_letter
 from streams.historian_records import Batch, Item, RecordRefused
 from streams.history import HistoryBlock
+from streams.lag import sources
 from streams.lag_keeping import LagKeeping
 from streams.records import Alert, Serving
 from streams.stores.port import KeepsLag, StoreError, StoreUnavailable, TwinStore
@@ -30,6 +31,7 @@ from streams.topics import Topics
 from streams.waiting import pause
 
 log = logging.getLogger(__name__)
+_CLIENT = "livetwin-historian"
 _BATCH_S = 0.5
 _BATCH_BYTES = 2 * clients.MIB  # some 20,000 steps of five channels
 _POLL_RECORDS = 64
@@ -72,6 +74,7 @@ class Historian:
         self.keeps_lag = False  # of several historians one: who has the first partition of the history
         self._bootstrap = bootstrap
         self._topics = topics
+        self._sources = sources(topics)["historian"]
         self._store = store
         self._group = group
         self._max_age_ns = max_age_ns
@@ -99,15 +102,14 @@ class Historian:
     async def _session(self, stop: asyncio.Event) -> None:
         async with AsyncExitStack() as opened:
             log_id = await _cluster_id(self._bootstrap)
-            producer = clients.producer(self._bootstrap, client_id="livetwin-historian")
+            producer = clients.producer(self._bootstrap, client_id=_CLIENT)
             opened.push_async_callback(producer.stop)
             await producer.start()
-            sources = (self._topics.history, self._topics.alerts, self._topics.models)
-            consumer = clients.consumer(self._bootstrap, *sources, group=self._group, client_id="livetwin-historian", **_FETCH)
+            consumer = clients.consumer(self._bootstrap, *self._sources, group=self._group, client_id=_CLIENT, **_FETCH)
             opened.push_async_callback(consumer.stop)
             await consumer.start()
             self.stats.waiting_for = None
-            self.stats.lag = dict.fromkeys(sources, 0)
+            self.stats.lag = dict.fromkeys(self._sources, 0)
             while not stop.is_set():
                 batch = await self._gather(consumer, stop)
                 if batch.next:
@@ -248,12 +250,11 @@ class Historian:
         if time.monotonic() < self._measure_due:
             return
         self._measure_due = time.monotonic() + _MEASURE_EVERY_S
-        own = consumer.assignment()
-        self.keeps_lag = TopicPartition(self._topics.history, 0) in own
+        self.keeps_lag = TopicPartition(self._topics.history, 0) in (own := consumer.assignment())
         if not own:
             return
         ends = await consumer.end_offsets(list(own))
-        lag = dict.fromkeys((self._topics.history, self._topics.alerts, self._topics.models), 0)
+        lag = dict.fromkeys(self._sources, 0)
         try:
             for partition, end in ends.items():
                 position = held.get(partition)
@@ -291,7 +292,7 @@ async def run_historian(
 
 
 async def _cluster_id(bootstrap: str) -> str:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="livetwin-historian")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=_CLIENT)
     try:
         await admin.start()
         return str((await admin.describe_cluster())["cluster_id"])

@@ -1,7 +1,8 @@
 """What the historian takes from its topics: records decoded, or refused with the reason, one batch at a time.
 
-In:   records of `twin.history`, `alerts` and `models`.
-Out:  a `HistoryBlock`, an `Alert`, a `Serving`, or None for what a store does not keep (tombstones, other records of `models`).
+In:   records of `twin.history`, `alerts`, `models` and `events`.
+Out:  a `HistoryBlock`, an `Alert`, a `Serving`, or None for what a store does not keep (tombstones, other records of `models`;
+      events, which their topic keeps: here it is only told which are none).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
 
+from streams.formats.events import decode_event
 from streams.history import HistoryBlock
 from streams.records import Alert, Serving
 from streams.topics import Topics
-from twin.errors import LivetwinError
+from twin.errors import LivetwinError, ReadingRefused
 
 Item = HistoryBlock | Alert | Serving
 
@@ -35,6 +37,12 @@ def decode(record: ConsumerRecord, topics: Topics, *, log: str) -> Item | None:
     where = f"{record.topic} partition {record.partition} offset {record.offset}"
     if record.topic == topics.history:
         return _block(record, where, log)
+    if record.topic == topics.events:
+        try:
+            decode_event(record.value, record.headers, record.key)
+        except ReadingRefused as error:
+            raise RecordRefused(error.reason, str(error)) from error
+        return None
     if record.value is None:
         return None  # a tombstone: the store keeps what it has
     try:

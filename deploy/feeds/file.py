@@ -8,18 +8,19 @@ At the end it says what was sent, what was left out, renamed, rejected, and why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.feeds.file_columns import FileReadings, to_readings
+from deploy.feeds.file_records import FeedRecord, Format, feed_records
 from deploy.feeds.file_table import FileRefused, FileTable, read_table
-from deploy.feeds.producer import FeedProducer, epoch
+from deploy.feeds.producer import Compression, FeedProducer
 from streams.definitions import read_definitions
 from streams.topics import Topics
 from twin.fleet import TwinDeclaration
@@ -29,7 +30,6 @@ from twin.types import NS_PER_S
 __all__ = ["FileRefused", "FileReport", "run_file"]
 
 _ROWS_AT_ONCE = 20_000
-_CELLS_A_RECORD = 20_000  # well below the largest record, whatever the number of channels
 _TICK_S = 0.1
 
 
@@ -51,10 +51,12 @@ async def run_file(
     speed: float | None = None,
     asset_column: str | None = None,
     time_column: str | None = None,
+    form: Format = "columns",
+    compression: Compression = "lz4",
     stop: asyncio.Event,
     console: Console | None = None,
 ) -> FileReport:
-    """Feed one file. `speed` is event seconds a wall second; 0 or None: as fast as it goes.
+    """Feed one file. `speed` is event seconds a wall second; 0 or None: as fast as it goes. `form`: of its records.
 
     Raises:
         FileRefused: the file can't be fed; nothing was sent.
@@ -72,24 +74,32 @@ async def run_file(
         raise FileRefused(f"{path}: {error}") from error
     definitions = await read_definitions(bootstrap, topics)
     new = sorted({str(asset) for asset in readings.asset} - {twin.asset for twin in definitions.fleet.twins()})
-    async with FeedProducer(bootstrap, topics, client_id="livetwin-file") as producer:
+    async with FeedProducer(bootstrap, topics, client_id="livetwin-file", compression=compression) as producer:
         if new:
             interface = infer_type(stem, readings.channels, readings.time_ns, readings.asset.astype(str))
             await producer.define([interface], [TwinDeclaration(asset=asset, type=interface["@id"]) for asset in new])
-        sent = await _send(producer, readings, speed, stop, console)
+        feed = partial(feed_records, form=form, source=f"/livetwin/feed/{path.name}", partitions=await producer.partitions())
+        sent = await _send(producer, readings, feed, speed, stop, console)
     report = _report(source, readings, sent, new)
     for line in report.lines:
         console.print(line, highlight=False, markup=False)
     return report
 
 
-async def _send(producer: FeedProducer, readings: FileReadings, speed: float, stop: asyncio.Event, console: Console) -> int:
+async def _send(
+    producer: FeedProducer,
+    readings: FileReadings,
+    feed: Callable[[FileReadings, int, int], Iterator[FeedRecord]],
+    speed: float,
+    stop: asyncio.Event,
+    console: Console,
+) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     sent = 0
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("readings", total=len(readings.time_ns))
         async for begin, end in _paced(readings, speed, stop):
-            await producer.telemetry(list(records(readings, begin, end)))
+            await producer.records(feed(readings, begin, end))
             sent = end
             progress.update(bar, completed=end)
     return sent
@@ -120,32 +130,6 @@ async def _wait(seconds: float, stop: asyncio.Event) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
-
-
-def records(readings: FileReadings, begin: int, end: int) -> Iterator[dict[str, Any]]:
-    """Telemetry records of rows [begin, end): one a asset and stretch, in columns; a single reading where there is one.
-
-    Channels that an asset never has in the stretch are left out of its record.
-    """
-    names, codes = np.unique(readings.asset[begin:end].astype(str), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    most = max(1, _CELLS_A_RECORD // (1 + len(readings.channels)))
-    for position, asset in enumerate(names.tolist()):
-        rows = begin + order[bounds[position] : bounds[position + 1]]
-        for start in range(0, len(rows), most):
-            stretch = rows[start : start + most]
-            times = [epoch(time_ns) for time_ns in readings.time_ns[stretch].tolist()]
-            found = {name: values[stretch] for name, values in readings.channels.items()}
-            cells = {name: _json(values) for name, values in found.items() if not np.isnan(values).all()}
-            if len(stretch) == 1:
-                yield {"asset": asset, "time": times[0], **{name: values[0] for name, values in cells.items()}}
-            else:
-                yield {"asset": asset, "time": times, **cells}
-
-
-def _json(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
 
 
 def _assets(count: int) -> str:

@@ -7,9 +7,9 @@ Out:  records on the public topics, as any feeder would write them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import orjson
@@ -25,12 +25,29 @@ _SECONDS_END = 10**11
 _NANOSECONDS_BEGIN = 10**17
 
 
+Compression = Literal["gzip", "lz4", "zstd", "snappy", "none"]
+
+
+class TelemetryRecord(Protocol):
+    """One record; its partition is by its key, or as told."""
+
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def partition(self) -> int | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
 class FeedProducer:
     """An open producer. Use as an async context manager."""
 
-    def __init__(self, bootstrap: str, topics: Topics, *, client_id: str) -> None:
+    def __init__(self, bootstrap: str, topics: Topics, *, client_id: str, compression: Compression = "lz4") -> None:
         self._topics = topics
-        self._producer = clients.producer(bootstrap, client_id=client_id)
+        compressed = None if compression == "none" else compression
+        self._producer = clients.producer(bootstrap, client_id=client_id, compression_type=compressed)
 
     async def __aenter__(self) -> Self:
         try:
@@ -52,6 +69,25 @@ class FeedProducer:
     async def telemetry(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Send records of the telemetry contract, keyed by asset; returns when the broker has all of them."""
         await self._send(self._topics.telemetry, [(record["asset"], orjson.dumps(record)) for record in records])
+
+    async def records(self, records: Iterable[TelemetryRecord]) -> None:
+        """Send records of any format to `telemetry`; returns when the broker has all of them."""
+        send, topic = self._producer.send, self._topics.telemetry
+        waiting = [
+            await send(
+                topic,
+                one.value,
+                key=None if one.key is None else one.key.encode(),
+                partition=one.partition,
+                headers=list(one.headers),
+            )
+            for one in records
+        ]
+        await asyncio.gather(*waiting)
+
+    async def partitions(self) -> int:
+        """How many `telemetry` has."""
+        return len(await self._producer.partitions_for(self._topics.telemetry))
 
     async def event(self, event: EventRecord) -> None:
         await self._send(self._topics.events, [(event.asset, event.to_bytes())])

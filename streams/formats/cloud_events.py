@@ -4,7 +4,8 @@ In:   the bytes and headers of a record.
 Out:  `Envelope`: the data and its media type, and what the event says where its data names no asset or no time.
 
 Of the attributes these are used: `datacontenttype` for how to read the data, `subject` where the data names no asset, `time`
-where the data has no time. `source` names a producer, not an asset, so it is never taken for one. All others are let through.
+where the data has no time, and of events of assets the `type` where the data has no kind. `source` names a producer, not an
+asset, so it is never taken for one. All others are let through.
 
 Source: CloudEvents 1.0.2, JSON event format, Kafka protocol binding.
 """
@@ -24,6 +25,7 @@ BATCH = "application/cloudevents-batch+json"
 ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
 PREFIX = "ce_"
+Headers = Iterable[tuple[str, bytes | None]]
 _REQUIRED = ("specversion", "id", "source", "type")
 
 
@@ -34,11 +36,12 @@ class Envelope:
     data: bytes | None
     parsed: Any
     content_type: str
+    type: str
     subject: str | None
     time: str | None
 
 
-def headers_of(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+def headers_of(headers: Headers) -> dict[str, str]:
     """Headers as text under lower-case names; the first of a name counts, what is no UTF-8 is left out."""
     found: dict[str, str] = {}
     for name, value in headers:
@@ -68,11 +71,16 @@ def from_headers(value: bytes | None, headers: Mapping[str, str]) -> Envelope:
     """Binary mode. Raises ReadingRefused with reason `cloudevents`."""
     attributes = {name.removeprefix(PREFIX): text for name, text in headers.items() if name.startswith(PREFIX)}
     _check(attributes)
-    return Envelope(value, None, headers.get("content-type", ""), attributes.get("subject"), attributes.get("time"))
+    kind = headers.get("content-type", "")
+    return Envelope(value, None, kind, attributes["type"], attributes.get("subject"), attributes.get("time"))
 
 
-def from_structured(found: Any) -> Envelope:
-    """Structured mode. Raises ReadingRefused with reason `cloudevents`."""
+def from_structured(found: Any, *, without_data: bool = False) -> Envelope:
+    """Structured mode. Raises ReadingRefused with reason `cloudevents`.
+
+    Args:
+        without_data: whether the event may have none.
+    """
     if not isinstance(found, dict):
         raise _refused(f"the event is a JSON {type(found).__name__}, expected an object")
     _check(found)
@@ -90,16 +98,26 @@ def from_structured(found: Any) -> Envelope:
         except (TypeError, ValueError, binascii.Error) as error:
             raise _refused(f"data_base64 is no base64 ({error})") from error
     elif found.get("data") is None:
-        raise _refused("the event has no data, expected readings")
-    elif isinstance(found["data"], str) and not _is_json(media_type(kind)):
+        if not without_data:
+            raise _refused("the event has no data, expected readings")
+    elif isinstance(found["data"], str) and not is_json(media_type(kind)):
         data = found["data"].encode("utf-8", "surrogatepass")
     else:
         parsed = found["data"]
-    return Envelope(data, parsed, kind, texts["subject"], texts["time"])
+    return Envelope(data, parsed, kind, found["type"], texts["subject"], texts["time"])
 
 
-def _is_json(media: str) -> bool:
+def is_json(media: str) -> bool:
+    """Whether data of a media type, without its parameters, are JSON."""
     return media == JSON or media.endswith("+json")
+
+
+def text_of(key: bytes | None) -> str | None:
+    """A record's key as text; None where it is none."""
+    try:
+        return None if key is None else key.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _check(attributes: Mapping[str, Any]) -> None:

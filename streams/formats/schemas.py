@@ -1,4 +1,4 @@
-"""JSON schemas of what feeders write, for OpenAPI and AsyncAPI alike: readings, events, and CloudEvents around readings."""
+"""JSON schemas of what feeders write, for OpenAPI and AsyncAPI alike: readings, events, and CloudEvents around both."""
 
 from __future__ import annotations
 
@@ -53,37 +53,61 @@ COLUMNS: Final[dict[str, Any]] = {
     "examples": [{"asset": "p1", "time": [1767225600, 1767225601], "flow": [1.2, 1.3], "units": {"flow": "l/s"}}],
 }
 TELEMETRY: Final[dict[str, Any]] = {"oneOf": [SINGLE, COLUMNS]}
-CLOUD_EVENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "CloudEvent 1.0 around readings, structured mode",
-    "required": ["specversion", "id", "source", "type"],
-    "properties": {
-        "specversion": {"const": "1.0"},
-        "id": {"type": "string", "minLength": 1},
-        "source": {"type": "string", "minLength": 1, "description": "who produced it; never taken for an asset"},
-        "type": {"type": "string", "minLength": 1},
-        "subject": {"type": "string", "description": "the asset, where the data name none"},
-        "time": {"type": "string", "format": "date-time", "description": "the time, where the data have none"},
-        "datacontenttype": {"type": "string"},
-        "data": {"type": "object", "description": "a reading, or readings in columns"},
-        "data_base64": {"type": "string", "description": "the same, or an Arrow stream, as bytes"},
-    },
-    "examples": [{
-        "specversion": "1.0", "id": "7", "source": "/line/1", "type": "reading", "subject": "p1",
-        "time": "2026-01-01T00:00:00Z", "data": {"flow": 1.2},
-    }],
-}  # fmt: skip
+
+
+def _cloud_event(title: str, data: dict[str, Any], example: dict[str, Any], **speak: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "title": title,
+        "required": ["specversion", "id", "source", "type"],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "minLength": 1},
+            "source": {"type": "string", "minLength": 1, "description": "who produced it; never taken for an asset"},
+            "type": {"type": "string", "minLength": 1, **({"description": speak["type"]} if "type" in speak else {})},
+            "subject": {"type": "string", "description": "the asset, where the data name none"},
+            "time": {"type": "string", "format": "date-time", "description": "the time, where the data have none"},
+            "datacontenttype": {"type": "string"},
+            "data": data,
+            "data_base64": {"type": "string", "description": speak["data_base64"]},
+        },
+        "examples": [
+            {"specversion": "1.0", "id": "7", "source": "/line/1", "subject": "p1", "time": "2026-01-01T00:00:00Z", **example}
+        ],
+    }
+
+
+CLOUD_EVENT: Final[dict[str, Any]] = _cloud_event(
+    "CloudEvent 1.0 around readings, structured mode",
+    {"type": "object", "description": "a reading, or readings in columns"},
+    {"type": "reading", "data": {"flow": 1.2}},
+    data_base64="the same, or an Arrow stream, as bytes",
+)
+CLOUD_EVENT_OF_EVENT: Final[dict[str, Any]] = _cloud_event(
+    "CloudEvent 1.0 around an event of an asset, structured mode",
+    {"type": ["object", "string"], "description": "fields of the event, or its text"},
+    {"type": "maintenance", "data": {"text": "bearing changed"}},
+    type="the kind, where the data name none",
+    data_base64="the same as bytes",
+)
 EVENT: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Event",
-    "required": ["asset", "time", "kind"],
+    "required": ["asset", "kind"],
+    "anyOf": [{"required": ["time"]}, {"required": ["time_ns"]}],
     "properties": {
-        "asset": {"type": "string", "minLength": 1},
+        "asset": {"type": "string", "minLength": 1, "maxLength": MAX_ASSET},
         "time": TIME,
+        "time_ns": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "in nanoseconds since 1970; counts where both stand",
+        },
         "kind": {"type": "string", "description": "log | maintenance | message | fault"},
         "text": {"type": "string"},
         "code": {"type": ["string", "null"]},
         "label": {"type": ["string", "null"]},
-        "active": {"type": ["boolean", "null"]},
+        "active": {"type": ["boolean", "null"], "description": "fault: true when it begins, false when it ends"},
     },
+    "examples": [{"asset": "p1", "time": "2026-01-01T00:00:00Z", "kind": "maintenance", "text": "bearing changed"}],
 }

@@ -1,8 +1,8 @@
 """POST /v1/telemetry and /v1/events: the topics' own formats over HTTP.
 
-In:   telemetry as JSON, CloudEvents or Arrow (`streams/gateway/intake.py`); events as a JSON object or a list of them.
-Out:  202 with counts when the broker has acknowledged every record; 207 when a part of the telemetry can't be used, naming that
-      part; 400 when nothing was taken; 503 with Retry-After when the broker is away or too much waits for it already.
+In:   telemetry as JSON, CloudEvents or Arrow, events as JSON or CloudEvents (`streams/gateway/intake.py`).
+Out:  202 with counts when the broker has acknowledged every record; 207 when a part can't be used, naming that part; 400
+      when nothing was taken; 503 with Retry-After when the broker is away or too much waits for it already.
 """
 
 from __future__ import annotations
@@ -11,30 +11,14 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from streams.decoding import is_json
 from streams.formats import cloud_events
-from streams.formats.cloud_events import media_type
-from streams.formats.schemas import CLOUD_EVENT, COLUMNS, EVENT, SINGLE, TELEMETRY
+from streams.formats.schemas import CLOUD_EVENT, CLOUD_EVENT_OF_EVENT, COLUMNS, EVENT, SINGLE, TELEMETRY
 from streams.gateway.gateway import Gateway
-from streams.gateway.intake import (
-    MOST_ITEMS,
-    MOST_REFUSED,
-    Refusal,
-    listed_items,
-    read_telemetry,
-    where_of,
-    without_consequence,
-)
+from streams.gateway.intake import MOST_ITEMS, MOST_REFUSED, Intake, Refusal, read_events, read_telemetry
 from streams.gateway.problem import ApiError, FieldError, responses
-from streams.gateway.views import first_problem
-from streams.records import EventRecord
-from twin.errors import ReadingRefused
-from twin.time import parse_time
-
-MOST_ERRORS = 20  # named in one answer
 
 
 class TelemetryTaken(BaseModel):
@@ -48,8 +32,10 @@ class TelemetryTaken(BaseModel):
 
 
 class EventsTaken(BaseModel):
-    records: int
+    records: int = Field(description="events acknowledged by the broker")
     assets: int
+    items: int = Field(description="items that came")
+    refused: list[Refusal] = Field(default=[], description=f"items that were not taken; {MOST_REFUSED} at most")
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -78,13 +64,7 @@ def router(gateway: Gateway) -> APIRouter:
         body = await request.body()
         partitions = gateway.follower.partitions(gateway.topics.state)  # as many as telemetry
         found = await asyncio.to_thread(read_telemetry, body, request.headers.items(), partitions)
-        if not found.records:
-            first = found.refused[0]
-            detail = f"{found.count} of {found.count} item(s) can't be used; {first.where}: {first.message}; nothing was taken"
-            raise ApiError(400, detail, errors=[FieldError(where=one.where, message=one.message) for one in found.refused])
-        await gateway.producer.deliver(gateway.topics.telemetry, found.records)
-        if found.refused:
-            response.status_code = 207
+        await _deliver(gateway, gateway.topics.telemetry, found, response)
         return TelemetryTaken(
             records=len(found.records),
             readings=found.readings,
@@ -95,57 +75,36 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.post(
         "/v1/events",
-        summary="Log lines, maintenance notes, messages; one or a list",
+        summary="Log lines, maintenance notes, messages: JSON, CloudEvents",
+        description="The formats of the topic `events`, by Content-Type; answers are those of /v1/telemetry.",
         status_code=202,
         response_model=EventsTaken,
-        responses=responses(400, 413, 415, 503),
-        openapi_extra=_body({"application/json": {"oneOf": [EVENT, _list_of(EVENT)]}}),
+        responses={207: {"model": EventsTaken, "description": "A part was taken"}, **responses(400, 413, 415, 503)},
+        openapi_extra=_body(
+            {
+                "application/json": {"oneOf": [EVENT, _list_of(EVENT)]},
+                cloud_events.STRUCTURED: CLOUD_EVENT_OF_EVENT,
+                cloud_events.BATCH: _list_of(CLOUD_EVENT_OF_EVENT),
+            }
+        ),
     )
-    async def events(request: Request) -> dict[str, int]:
-        items = _items(request.headers.get("content-type", ""), await request.body())
-        errors: list[FieldError] = []
-        records: list[tuple[bytes, bytes]] = []
-        for position, item in enumerate(items):
-            try:
-                event = check_event(item)
-            except ReadingRefused as error:
-                errors.append(FieldError(where=where_of(position, item), message=without_consequence(error)))
-                continue
-            records.append((event.asset.encode(), event.to_bytes()))
-        _refuse_all(errors, len(items))
-        await gateway.producer.send(gateway.topics.events, records)
-        return {"records": len(records), "assets": len({key for key, _ in records})}
+    async def events(request: Request, response: Response) -> EventsTaken:
+        found = await asyncio.to_thread(read_events, await request.body(), request.headers.items())
+        await _deliver(gateway, gateway.topics.events, found, response)
+        return EventsTaken(records=len(found.records), assets=len(found.assets), items=found.count, refused=found.refused)
 
     return routes
 
 
-def check_event(item: Any) -> EventRecord:
-    """An event as fed: `time` in any form, or `time_ns`. Raises ReadingRefused."""
-    if not isinstance(item, dict):
-        raise ReadingRefused("shape", f"a JSON {type(item).__name__} was found, expected an object with asset, time and kind")
-    fields = dict(item)
-    if "time_ns" not in fields:
-        fields["time_ns"] = parse_time(fields.pop("time", None))
-    if not fields.get("asset"):
-        raise ReadingRefused("asset", f"asset is {str(fields.get('asset'))[:60]!r}, expected a text")
-    try:
-        return EventRecord.model_validate(fields)
-    except ValidationError as error:
-        raise ReadingRefused("shape", first_problem(error)) from error
-
-
-def _items(content_type: str, body: bytes) -> list[Any]:
-    """The body as a list. Raises ApiError 400, 415."""
-    if not is_json(media_type(content_type)):
-        raise ApiError(415, f"Content-Type is {content_type or 'missing'!r}, expected application/json; nothing was taken")
-    return listed_items(body)
-
-
-def _refuse_all(errors: list[FieldError], items: int) -> None:
-    if errors:
-        first = errors[0]
-        detail = f"{len(errors)} of {items} item(s) can't be used; {first.where}: {first.message}; nothing was taken"
-        raise ApiError(400, detail, errors=errors[:MOST_ERRORS])
+async def _deliver(gateway: Gateway, topic: str, found: Intake, response: Response) -> None:
+    """Write what can be used. Raises ApiError 400 where nothing can."""
+    if not found.records:
+        first = found.refused[0]
+        detail = f"{found.count} of {found.count} item(s) can't be used; {first.where}: {first.message}; nothing was taken"
+        raise ApiError(400, detail, errors=[FieldError(where=one.where, message=one.message) for one in found.refused])
+    await gateway.producer.deliver(topic, found.records)
+    if found.refused:
+        response.status_code = 207
 
 
 def _list_of(schema: dict[str, Any]) -> dict[str, Any]:

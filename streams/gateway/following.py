@@ -20,9 +20,11 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from streams import clients
+from streams.formats.events import decode_event
 from streams.gateway.views import MOST_DEAD_LETTERS, DeadLetter, LiveViews, first_problem
-from streams.records import EPOCH_HEADER, Alert, DemoCommand, EventRecord, TwinState
+from streams.records import EPOCH_HEADER, Alert, DemoCommand, TwinState
 from streams.topics import Topics
+from twin.errors import ReadingRefused
 
 log = logging.getLogger(__name__)
 
@@ -206,9 +208,13 @@ class TopicFollower:
         self._views.faults.put_command(key, command)
 
     def _event(self, record: ConsumerRecord) -> None:
-        if record.value is None or b'"fault"' not in record.value:
+        if b"fault" not in (record.value or b"") and not any(b"fault" in (value or b"") for _, value in record.headers):
             return  # only the ground truth of the demo is shown
-        event = EventRecord.model_validate_json(record.value)
+        try:
+            event = decode_event(record.value, record.headers, record.key)
+        except ReadingRefused as error:
+            self._views.skip(self._topics.events, "malformed", record.key, str(error))
+            return
         if event.kind == "fault":
             self._views.faults.put_event(event)
 

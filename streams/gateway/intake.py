@@ -1,28 +1,27 @@
-"""What the body of POST /v1/telemetry holds: records for the topic, and what can't be taken, item by item.
+"""What the bodies of POST /v1/telemetry and /v1/events hold: records for the topics, and what can't be taken, item by item.
 
 In:   the body and its headers: JSON (one item or a list), CloudEvents (binary, structured, batch), an Arrow stream.
-Out:  `Intake`. JSON and events go on as they came, keyed by asset. An Arrow stream is split by partition as its assets' keys
-      would be, so that an asset comes on the same partition in whatever format it is sent.
+Out:  `Intake`. JSON and CloudEvents around readings go on as they came, keyed by asset. An Arrow stream is split by partition as
+      its assets' keys would be, so that an asset comes on the same partition in whatever format it is sent.
 Stricter than the topic: a sender who can be told is told, so every value of a JSON item must be a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 import orjson
-import pyarrow as pa
-from aiokafka.partitioner import murmur2
 from pydantic import BaseModel, Field
 
-from streams.decoding import decode, is_json
-from streams.formats.cloud_events import ARROW, BATCH, STRUCTURED, media_type
+from streams.decoding import decode
+from streams.formats.arrow_writing import by_partition
+from streams.formats.cloud_events import ARROW, BATCH, STRUCTURED, is_json, media_type
+from streams.formats.events import decode_event
 from streams.formats.json_readings import column_values
-from streams.formats.readings import Telemetry, TelemetryTable
+from streams.formats.readings import Telemetry
 from streams.gateway.problem import ApiError
 from streams.gateway.producing import Outgoing
 from twin.errors import ReadingRefused
@@ -54,7 +53,7 @@ class Intake:
 
 
 def read_telemetry(body: bytes, http_headers: Iterable[tuple[str, str]], partitions: int) -> Intake:
-    """Sort a body out.
+    """Sort a body of telemetry out.
 
     Args:
         partitions: of the topic; 0 while the broker has not been seen.
@@ -63,23 +62,44 @@ def read_telemetry(body: bytes, http_headers: Iterable[tuple[str, str]], partiti
         ApiError: 400 the body is no JSON or no list of a fair length; 415 its type is none of ours; 503 an Arrow stream came
             before the broker was seen.
     """
+    out = Intake()
+    for value, headers, where in _items(body, http_headers, ARROW):
+        _take(out, value, headers, where, partitions)
+    return out
+
+
+def read_events(body: bytes, http_headers: Iterable[tuple[str, str]]) -> Intake:
+    """Sort a body of events out; they go on as JSON. Raises ApiError 400, 415."""
+    out = Intake()
+    for value, headers, where in _items(body, http_headers):
+        out.count += 1
+        try:
+            event = decode_event(value, headers)
+        except ReadingRefused as error:
+            out.refuse(where, error.reason, without_consequence(error))
+            continue
+        out.records.append(Outgoing(event.to_bytes(), event.asset.encode()))
+        out.assets.add(event.asset)
+    return out
+
+
+def _items(body: bytes, http_headers: Iterable[tuple[str, str]], *more: str) -> Iterator[tuple[bytes, Headers, str]]:
+    """The records of a body: value, Kafka headers, where it stands. `more`: media types that are taken whole."""
     sent = {name.lower(): text for name, text in http_headers}
     content_type = sent.get("content-type", "")
     media = media_type(content_type)
     event = [(f"ce_{name[3:]}", unquote(text).encode()) for name, text in sent.items() if name.startswith("ce-")]
-    out = Intake()
     if media == BATCH:
         for position, item in enumerate(listed_items(body)):
-            _take(out, orjson.dumps(item), [("content-type", STRUCTURED.encode())], where_of(position, item), partitions)
-    elif event or media in (STRUCTURED, ARROW):
-        _take(out, body, [*event, ("content-type", content_type.encode())], "the body", partitions)
+            yield orjson.dumps(item), [("content-type", STRUCTURED.encode())], where_of(position, item)
+    elif event or media in (STRUCTURED, *more):
+        yield body, [*event, ("content-type", content_type.encode())], "the body"
     elif is_json(media):
         for position, item in enumerate(listed_items(body)):
-            _take(out, orjson.dumps(item), [], where_of(position, item), partitions)
+            yield orjson.dumps(item), [], where_of(position, item)
     else:
-        expected = f"application/json, {STRUCTURED}, {BATCH} or {ARROW}"
+        expected = " or ".join(["application/json", STRUCTURED, BATCH, *more])
         raise ApiError(415, f"Content-Type is {content_type or 'missing'!r}, expected {expected}; nothing was taken")
-    return out
 
 
 def listed_items(body: bytes) -> list[Any]:
@@ -111,33 +131,10 @@ def _take(out: Intake, value: bytes, headers: Headers, where: str, partitions: i
         raise ApiError(503, "the broker has not been seen yet, so a table can't be split by partition", retry_after_s=5)
     for flaw in found.flaws:
         out.refuse(where, flaw.reason, flaw.message)
-    out.records += by_partition(found, partitions)
+    streams = by_partition(found, partitions)
+    out.records += [Outgoing(stream, partition=partition, headers=_ARROW_HEADERS) for partition, stream in streams]
     out.readings += len(found)
     out.assets.update(found.assets)
-
-
-def by_partition(table: TelemetryTable, partitions: int) -> list[Outgoing]:
-    """An Arrow record for each partition that one of the table's assets belongs to, by Kafka's default partitioner."""
-    home = np.array([(murmur2(asset.encode()) & 0x7FFFFFFF) % partitions for asset in table.assets], np.int64)
-    names = pa.array(table.assets, pa.string())
-    records = []
-    for partition in np.unique(home).tolist():
-        rows = np.flatnonzero(home[table.code] == partition)
-        columns = {
-            "asset": pa.DictionaryArray.from_arrays(pa.array(table.code[rows], pa.int32()), names),
-            "time": pa.array(table.time_ns[rows], pa.int64()).cast(pa.timestamp("ns", "UTC")),
-            **{name: pa.array(values[rows], from_pandas=True) for name, values in table.channels.items()},
-        }
-        batch = pa.RecordBatch.from_pydict(columns)
-        for at, name in enumerate(batch.schema.names):
-            if name in table.units:
-                field_ = batch.schema.field(at).with_metadata({"unit": table.units[name]})
-                batch = pa.RecordBatch.from_arrays(batch.columns, schema=batch.schema.set(at, field_))
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        records.append(Outgoing(bytes(sink.getvalue()), partition=partition, headers=_ARROW_HEADERS))
-    return records
 
 
 def _check_numbers(found: Telemetry) -> None:

@@ -19,7 +19,7 @@ from streams.records import AlertCommand, EventRecord
 from streams.topics import Topics
 from tests.streams.alerting_run import PARTITIONS, alerting_run
 from tests.streams.contract_check import check_topics
-from tests.streams.formats.wire import ARROW_HEADERS, event_headers, rows, structured, table
+from tests.streams.formats.wire import ARROW_HEADERS, Headers, event_headers, rows, structured, table
 from tests.streams.plant import ASSETS, START, Plant, readings, trained
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,15 @@ async def test_every_record_of_a_real_run_is_what_the_document_says(kafka: str, 
                 await producer.send_and_wait(topics.telemetry, value, key=key, headers=list(headers))
                 sent += 1
     event = EventRecord(asset="p1", time_ns=START * 10**9, kind="maintenance", text="bearing changed")
-    await plant.send(topics.events, [(b"p1", event.to_bytes())])
+    about = {"subject": "p1", "time": "2023-11-14T22:16:40Z", "type": "maintenance"}
+    coded: list[tuple[bytes, Headers]] = [
+        (event.to_bytes(), ()),
+        (b"bearing changed", event_headers("text/plain", **about)),
+        (structured(data={"text": "bearing changed"}, **about), (("content-type", b"application/cloudevents+json"),)),
+    ]
+    async with clients.producer(kafka, client_id="test") as producer:
+        for value, headers in coded:
+            await producer.send_and_wait(topics.events, value, key=b"p1", headers=list(headers))
     stop, stats = asyncio.Event(), ProcessorStats()
     running = asyncio.create_task(run_processor(bootstrap=kafka, topics=topics, group=f"{topic_prefix}g", stop=stop, stats=stats))
     async with asyncio.timeout(120):
@@ -107,7 +115,8 @@ async def test_every_record_of_a_real_run_is_what_the_document_says(kafka: str, 
     found = await check_topics(kafka, topics, PARTITIONS)
     kinds = {name.partition(":")[2] for name in found}
     assert kinds >= {
-        "Reading", "ReadingColumns", "ReadingEvent", "ReadingStructuredEvent", "ReadingTable", "Event", "Interface",
+        "Reading", "ReadingColumns", "ReadingEvent", "ReadingStructuredEvent", "ReadingTable", "Event", "EventInBinaryMode",
+        "EventInStructuredMode", "Interface",
         "TwinDeclaration", "AssetHome", "TwinState", "HistoryBlock", "Checkpoint", "CheckpointMark", "Signal", "Alert",
         "AlertCommand", "Feedback", "ModelAlias", "Serving", "DeadLetter", "InboxSignal", "InboxCommand", "EpochsTable",
         "ConditionsTable",

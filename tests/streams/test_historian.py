@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import random
 
 import numpy as np
 import pytest
 
+from streams import clients
+from streams.formats.events import decode_event
 from streams.historian import Historian, HistorianStats, run_historian
 from streams.records import ModelCommand, models_key
+from tests.streams.formats.wire import Headers, event_headers, structured
+from twin.errors import ReadingRefused
 
 from .historian_rig import LIMITS, Rig, until
 from .stores.backend import everything
@@ -54,6 +60,48 @@ async def test_what_cant_be_decoded_goes_to_dead_letter_and_the_rest_goes_on(rig
     assert {headers["reason"] for _, headers in letters} == {"malformed", "channels"}
     values = {(headers["topic"], headers["offset"]): value for value, headers in letters}
     assert values[rig.topics.history, "1"] == b"\xff" * 100
+
+
+async def test_what_is_no_event_goes_to_dead_letter_however_it_is_coded(rig: Rig) -> None:
+    """Accepted and dead-lettered are what was sent."""
+    good = b'{"asset":"p1","time":1767225600,"kind":"log","text":"started"}'
+    about = {"subject": "p1", "time": "2026-01-01T00:00:00Z"}
+    sent: list[tuple[bytes | None, Headers]] = [
+        (good, ()),
+        (b"started", event_headers("text/plain", **about)),
+        (structured(data={"text": "started"}, **about), (("content-type", b"application/cloudevents+json"),)),
+        (b"started", ()),
+        (None, ()),
+        (good[:-1], event_headers("application/json", **about)),
+        (structured(data={"text": 3}, **about), ()),
+        (b"\xff\xfe", event_headers("text/plain", **about)),
+    ]
+    pick = random.Random(5)
+    for _ in range(300):
+        value, headers = pick.choice(sent[:3])
+        damaged = bytearray(value or b"")
+        for _ in range(pick.randint(0, 3)):
+            damaged[pick.randrange(len(damaged))] = pick.randrange(256)
+        sent.append((bytes(damaged[: pick.choice([len(damaged), pick.randrange(len(damaged))])]), headers))
+    async with rig.historian() as stats:
+        async with clients.producer(rig.bootstrap, client_id="test") as producer:
+            for value, headers in sent:
+                await producer.send(rig.topics.events, value, key=b"p1", partition=0, headers=list(headers))
+        await until(lambda: stats.records_read == len(sent) and stats.lag[rig.topics.events] == 0, f"{stats}")
+    letters = await rig.letters()
+    refused = sorted(int(headers["offset"]) for _, headers in letters)
+    accepted = []
+    for offset, (value, headers) in enumerate(sent):
+        with contextlib.suppress(ReadingRefused):
+            decode_event(value, headers, b"p1")
+            accepted.append(offset)
+    assert sorted([*accepted, *refused]) == list(range(len(sent)))
+    assert {0, 1, 2} <= set(accepted)
+    assert {3, 4, 5, 6, 7} <= set(refused)
+    assert len(accepted) > 20
+    assert len(refused) > 100
+    by_offset = {int(headers["offset"]): (value, headers["topic"], headers["reason"]) for value, headers in letters}
+    assert by_offset[3] == (b"started", rig.topics.events, "json")
 
 
 async def test_a_record_that_the_store_breaks_on_is_refused_alone(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

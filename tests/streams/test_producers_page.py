@@ -16,6 +16,7 @@ from deploy.kafka_jars import cache_folder
 from deploy.topics import ensure_topics
 from streams import clients
 from streams.decoding import decode
+from streams.formats.events import decode_event
 from streams.formats.readings import latest_times
 from streams.topics import Topics
 from tests.streams.alerting_run import make_signal
@@ -75,6 +76,10 @@ async def test_python_producers(kafka: str, topic_prefix: str, library: str) -> 
     await asyncio.to_thread(run, [sys.executable, "-W", "error", "-c", here(example, kafka, topic_prefix)])
     found = await assets(kafka, topics)
     assert len(found) == (100 if library == "aiokafka" else 1)
+    events = [decode_event(one.value, one.headers, one.key) for one in await clients.read_to_end(kafka, topics.events)]
+    assert [(one.asset, one.kind, one.text) for one in events] == (
+        [] if library == "aiokafka" else [("confluent-1", "maintenance", "bearing changed")]
+    )
     assert all(len(partitions) == 1 for partitions in found.values())
     for asset in list(found)[:3]:
         assert found[asset] == await home_of(kafka, topics, asset)

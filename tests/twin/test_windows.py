@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.windows import Patches, Stretches, Windows
@@ -35,6 +35,7 @@ def _windows(closing: list[list[int]], drawn: list[tuple[int, int, int]]) -> tup
     return Windows(SIZE, CELLS[at], QUALITY[at], stretches.last, made), expected, twin
 
 
+@settings(deadline=None)
 @given(_closing, st.lists(_patch, max_size=5), st.integers(1, SIZE), st.randoms(use_true_random=False))
 def test_windows_are_what_is_cut_out_one_by_one(closing: list[list[int]], drawn: list, steps: int, random) -> None:
     windows, expected, _ = _windows(closing, drawn)
@@ -46,6 +47,7 @@ def test_windows_are_what_is_cut_out_one_by_one(closing: list[list[int]], drawn:
     assert values.shape == quality.shape == (len(at), steps, CHANNELS)
 
 
+@settings(deadline=None)
 @given(_closing, _closing, st.lists(_patch, max_size=5), st.lists(_patch, max_size=5))
 def test_joined_windows_follow_each_other(first: list, second: list, drawn: list, more: list) -> None:
     parts = [_windows(first, drawn), _windows(second, more)]

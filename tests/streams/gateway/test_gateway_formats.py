@@ -12,6 +12,7 @@ from aiokafka import ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
 
 from streams.decoding import decode
+from streams.formats.events import decode_event
 from streams.formats.readings import Telemetry, TelemetryTable
 from tests.streams.formats.wire import rows, structured, table
 from tests.streams.gateway import plant
@@ -118,3 +119,35 @@ def test_a_body_of_which_nothing_can_be_used_is_a_problem(
     http: httpx.Client, content: bytes, headers: dict[str, str], says: str
 ) -> None:
     assert says in problem(http.post("/v1/telemetry", content=content, headers=headers), 400)["detail"]
+
+
+def test_events_come_in_every_format_and_what_is_none_is_named(http: httpx.Client, running: Running) -> None:
+    rest = {"text": "bearing changed", "kind": "maintenance"}
+    binary = {
+        "ce-specversion": "1.0",
+        "ce-id": "1",
+        "ce-source": "/s",
+        "ce-type": "maintenance",
+        "ce-time": "2026-01-01T00:00:00Z",
+    }
+    batch = [structured(subject=name, time="2026-01-01T00:00:00Z", data=rest) for name in ("e3", "e4")]
+    sent = [
+        http.post("/v1/events", json={"asset": "e0", "time": 1_767_225_600, **rest}),
+        http.post("/v1/events", json=rest, headers=binary | {"ce-subject": "e1"}),
+        http.post("/v1/events", content=b"bearing changed", headers=binary | {"ce-subject": "e2", "content-type": "text/plain"}),
+        http.post(
+            "/v1/events", content=b"[" + b",".join(batch) + b"]", headers={"content-type": "application/cloudevents-batch+json"}
+        ),
+        http.post("/v1/events", json=[{"asset": "e5", "time": 1_767_225_600, **rest}, {"asset": "e6", "time": "soon", **rest}]),
+    ]
+    assert [answer.status_code for answer in sent] == [202, 202, 202, 202, 207]
+    assert [(one["where"], one["reason"]) for one in sent[-1].json()["refused"]] == [("item 1 (asset 'e6')", "time")]
+    assert sent[-1].json() | {"refused": []} == {"records": 1, "assets": 1, "items": 2, "refused": []}
+    kept = [decode_event(one.value, one.headers) for one in records(running, running.topics.events)]
+    found = {event.asset: event for event in kept}
+    assert [found[f"e{number}"].text for number in range(6)] == ["bearing changed"] * 6
+    assert {found[f"e{number}"].time_ns for number in range(6)} == {1_767_225_600 * 10**9}
+    assert "e6" not in found
+    refused = http.post("/v1/events", content=structured(subject="e7"), headers={"content-type": "application/cloudevents+json"})
+    assert "time" in problem(refused, 400)["detail"]
+    problem(http.post("/v1/events", content=b"x", headers={"content-type": ARROW}), 415)

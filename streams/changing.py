@@ -17,7 +17,7 @@ import orjson
 
 from streams.definitions import Definitions
 from streams.folding import Folder
-from streams.formats.limits import MAX_CHANNELS
+from streams.formats.limits import MAX_CHANNELS, MOST_TYPES
 from streams.owned import Owned
 from streams.terms import Term
 from twin.errors import TypeInvalid
@@ -84,6 +84,8 @@ class Changing:
         if not new or len(kind.channels) + len(new) > MAX_CHANNELS:
             return
         interface = grown(self._definitions.interfaces[kind.id], new)
+        if interface["@id"] not in self._definitions.types and len(self._definitions.types) >= MOST_TYPES:
+            return
         twin = declared.model_copy(update={"type": interface["@id"]})
         for key, value in (
             (f"type/{interface['@id']}".encode(), orjson.dumps(interface)),

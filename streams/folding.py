@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from streams.batching import Place, add_readings, home_of, refuse_strays
+from streams.claims import Claims
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folded import Folded, Moved, joined
 from streams.formats.readings import Decoded, Telemetry, TelemetryTable
-from streams.homes import Homes
 from streams.log_record import LogRecord
 from streams.placing import LOOK_AGAIN, Placing, Unplaceable
-from streams.refusals import HeldRefusals, Origin, Refused, unknown, untimely
+from streams.refusals import HeldRefusals, Origin, Refused, too_many, unknown, untimely
 from streams.routing import Routes, add_table
 from streams.terms import NEVER
 from streams.unknown_assets import UnknownAssets
@@ -51,10 +51,8 @@ class Folder:
         self._intakes: dict[str, IntakeTable] = {}  # by type
         self._due: dict[str, int] = {}  # twins whose terms change → from which offset on
         self._left: list[tuple[Arena, int]] = []  # rows of twins that moved, free when their last steps are scored
-        self._claims = claims
+        self._claims = Claims(definitions.homes, made=claims)
         self._of_now = of_now
-        self._claimed: set[str] = set()  # assets whose claim is under way
-        self._repeated: set[str] = set()  # assets whose disputed claim is under way again
         self._revision = definitions.revision
         self.placing = Placing(definitions)
 
@@ -149,7 +147,7 @@ class Folder:
                 refuse_strays(record, [decoded.asset], home, out)
             else:
                 add_readings(builders, self._places[decoded.asset], record, decoded, out)
-        self._repeat_disputed(out)
+        out.definitions += self._claims.again(self._places)
         self._fold_arenas(builders, origin, out)
         out.refused = self._refusals.settled(out.refused, self.placing.waits)
         return out
@@ -199,7 +197,7 @@ class Folder:
             self._revision = self.definitions.revision
         for record in records:
             if record.offset >= self.placing.deadlines.get(record.partition, NEVER):
-                for overdue in self.placing.overdue(record.partition, record.offset, claims=self._claims):
+                for overdue in self.placing.overdue(record.partition, record.offset, claims=self._claims.made):
                     self._write_off(*overdue, out)
             out.counts["records"] += 1
             try:
@@ -238,8 +236,11 @@ class Folder:
         if self.definitions.unknown.given_up(asset, record.partition, record.offset):
             out.refused.append(unknown(record))
             return
+        if not self._claims.has_room(asset) and not self.placing.holds(asset):
+            out.refused.append(too_many(record, asset))
+            return
         kind, _, _ = self._terms_at(asset, record.offset)
-        claimed = home is not None or not self._claims
+        claimed = home is not None or not self._claims.made
         if kind is not None and claimed:
             self.place(asset, kind, record.partition, offset=record.offset)
             yield record, telemetry
@@ -248,15 +249,14 @@ class Folder:
             out_of_room = [*self.placing.give_up(asset), record]
             return self._write_off(asset, record.partition, record.offset + LOOK_AGAIN, out_of_room, out)
         tellable = self.placing.wait(record, telemetry)
-        if not claimed and asset not in self._claimed:
-            self._claimed.add(asset)
-            out.definitions.append(Homes.claim(asset, record.partition))
+        if not claimed:
+            out.definitions += self._claims.of(asset, record.partition)
         if tellable and claimed and infer:
             yield from self._release([asset], out)
 
     def _write_off(self, asset: str, partition: int, before: int, records: list[LogRecord], out: Folded) -> None:
         """These records go to dead-letter, as does what else comes of the asset before an offset; that is written down."""
-        self._claimed.discard(asset)
+        self._claims.end(asset)
         for record in records:
             if record.partition == partition:
                 out.refused.append(unknown(record))
@@ -270,9 +270,9 @@ class Folder:
         """Records that waited for a type, now that it is declared, matched or inferred."""
         for asset in assets:
             home = self.definitions.homes.of(asset)
-            if home is None and self._claims:
+            if home is None and self._claims.made:
                 continue  # its claim has not been read back
-            self._claimed.discard(asset)
+            self._claims.end(asset)
             if home is not None and not self.placing.came_on(asset, home):
                 for record in self.placing.give_up(asset):
                     refuse_strays(record, [asset], home, out)
@@ -286,13 +286,3 @@ class Folder:
             first = placed.records[0][0]
             self.place(asset, placed.type, first.partition if home is None else home, offset=first.offset)
             yield from placed.records
-
-    def _repeat_disputed(self, out: Folded) -> None:
-        """A claim that came second is the newest of its key: the home of a twin that is ours is claimed again."""
-        disputed = self.definitions.homes.disputed if self._claims else set()
-        self._repeated &= disputed
-        for asset in sorted(disputed - self._repeated):
-            place = self._places.get(asset)
-            if place is not None and place.partition == self.definitions.homes.of(asset):
-                self._repeated.add(asset)
-                out.definitions.append(Homes.claim(asset, place.partition))

@@ -31,6 +31,9 @@ class Homes:
         self._of: dict[str, int] = {}
         self.disputed: set[str] = set()  # the newest claim in the log is not the one that counts
 
+    def __len__(self) -> int:
+        return len(self._of)
+
     def of(self, asset: str) -> int | None:
         return self._of.get(asset)
 

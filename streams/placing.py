@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ import orjson
 
 from streams.definitions import Definitions
 from streams.formats.json_readings import column_values
-from streams.formats.limits import MAX_CHANNELS
+from streams.formats.limits import MAX_CHANNELS, MOST_TYPES
 from streams.formats.readings import Telemetry
 from streams.log_record import LogRecord
 from streams.refusals import listed
@@ -98,6 +98,10 @@ class Placing:
 
     def _elsewhere(self, asset: str, waiting: _Waiting) -> bool:
         return self._definitions.homes.of(asset) not in (None, waiting.partition)
+
+    def holds(self, asset: str) -> bool:
+        """Whether readings of an asset wait."""
+        return asset in self._waiting
 
     def waits(self, record: LogRecord) -> bool:
         """Whether something of this record waits."""
@@ -181,6 +185,7 @@ class Placing:
             if kind is None:
                 try:
                     interface = _infer(telling)
+                    self._check_room(asset, interface, telling)
                 except Unplaceable as refusal:
                     log.info("asset-without-type", extra={"asset": asset, "found": str(refusal)})
                     self._keep_again(waiting.records[len(telling) :])
@@ -192,6 +197,16 @@ class Placing:
             for key, value in published:
                 self._definitions.apply(key, value)
         return Placed(kind, waiting.records, published)
+
+    def _check_room(self, asset: str, interface: Mapping[str, Any], telling: list[tuple[LogRecord, Telemetry]]) -> None:
+        """Raises Unplaceable."""
+        known = self._definitions.types
+        if len(known) >= MOST_TYPES and interface["@id"] not in known:
+            raise Unplaceable(
+                f"{asset!r} needs a new type, and there are {len(known):,} already, expected less than {MOST_TYPES:,}; "
+                "kept in dead-letter; declare it with one of them",
+                [record for record, _ in telling],
+            )
 
     def drop(self, partition: int) -> None:
         self.deadlines.pop(partition, None)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streams.formats.limits import MOST_ASSETS
 from streams.log_record import LogRecord
 from twin.arena import Arena, FoldResult
 from twin.reading import ReadingBatch
 
 _MOST_NAMED = 5  # assets or channels that a message names
 _MOST_MESSAGES = 10  # that are joined for one record
-_TOLD_AGAIN = ("unknown-asset", "partition")  # by who folds the record again
+_TOLD_AGAIN = ("unknown-asset", "too-many-assets", "partition")  # by who folds the record again
 
 Origin = Mapping[tuple[int, int], LogRecord]  # by partition and offset
 
@@ -68,6 +69,16 @@ def unknown(record: LogRecord) -> Refused:
         "unknown-asset",
         "it speaks of an asset that is not declared, and no type could be told from what came of that one while the partition "
         "moved on; kept in dead-letter",
+    )
+
+
+def too_many(record: LogRecord, asset: str) -> Refused:
+    """A new asset, when as many as may be have a home."""
+    return Refused(
+        record,
+        "too-many-assets",
+        f"asset {asset[:80]!r} is new, and {MOST_ASSETS:,} have a home already, which is all that may; kept in dead-letter; "
+        "tombstones under home/<asset> free the places of assets that are gone",
     )
 
 

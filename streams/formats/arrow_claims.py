@@ -27,10 +27,10 @@ def check_claims(stream: bytes) -> None:
     rows = claimed = messages = 0
     try:
         for metadata, body in _messages(memoryview(stream)):
-            messages += 1
             kind, header = _header(metadata)
             if kind not in (_DICTIONARY, _RECORDS):
                 continue
+            messages += 1
             if kind == _DICTIONARY:
                 header = _table(metadata, header, 1)
             length = _number(metadata, header, 0)

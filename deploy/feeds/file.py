@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.feeds.file_columns import FileReadings, to_readings
-from deploy.feeds.file_records import FeedRecord, Format, feed_records
+from deploy.feeds.file_records import Format, feed_records
 from deploy.feeds.file_table import FileRefused, FileTable, read_table
-from deploy.feeds.producer import Compression, FeedProducer
+from deploy.feeds.producer import Compression, FeedProducer, FeedRecord
 from streams.definitions import read_definitions
 from streams.topics import Topics
 from twin.fleet import TwinDeclaration

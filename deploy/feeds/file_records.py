@@ -6,15 +6,14 @@ Out:  `FeedRecord`s: their readings are the same in every format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 import orjson
 
 from deploy.feeds.file_columns import FileReadings
-from deploy.feeds.producer import epoch
+from deploy.feeds.producer import FeedRecord, epoch
 from streams.formats.arrow_writing import by_partition
 from streams.formats.cloud_events import ARROW, JSON, PREFIX
 from streams.formats.readings import TelemetryTable
@@ -22,16 +21,6 @@ from streams.formats.readings import TelemetryTable
 Format = Literal["json", "columns", "cloudevents", "arrow"]
 _CELLS_A_RECORD = 20_000  # well below the largest record, whatever the number of channels
 _ARROW_ROWS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class FeedRecord:
-    """One record for `telemetry`; its partition is by its key, or as told."""
-
-    value: bytes
-    key: str | None
-    partition: int | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
 
 
 def feed_records(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import orjson
@@ -28,17 +29,14 @@ _NANOSECONDS_BEGIN = 10**17
 Compression = Literal["gzip", "lz4", "zstd", "snappy", "none"]
 
 
-class TelemetryRecord(Protocol):
-    """One record; its partition is by its key, or as told."""
+@dataclass(frozen=True, slots=True)
+class FeedRecord:
+    """One record for `telemetry`; its partition is by its key, or as told."""
 
-    @property
-    def value(self) -> bytes: ...
-    @property
-    def key(self) -> str | None: ...
-    @property
-    def partition(self) -> int | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    value: bytes
+    key: str | None
+    partition: int | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class FeedProducer:
@@ -70,7 +68,7 @@ class FeedProducer:
         """Send records of the telemetry contract, keyed by asset; returns when the broker has all of them."""
         await self._send(self._topics.telemetry, [(record["asset"], orjson.dumps(record)) for record in records])
 
-    async def records(self, records: Iterable[TelemetryRecord]) -> None:
+    async def records(self, records: Iterable[FeedRecord]) -> None:
         """Send records of any format to `telemetry`; returns when the broker has all of them."""
         send, topic = self._producer.send, self._topics.telemetry
         waiting = [

@@ -100,7 +100,7 @@ def evaluated(labelled: Sequence[LabelledSeries], scores: Sequence[NDArray[np.fl
 
 
 def held_out(name: str) -> bool:
-    """Whether settings were chosen without looking at this series: half of them, by name.
+    """Whether a series is of the half, by name, that settings are not fitted to, only checked against.
 
     >>> held_out("realKnownCause/nyc_taxi.csv")
     True

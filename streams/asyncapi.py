@@ -19,6 +19,7 @@ from streams.topics import Topics
 
 KAFKA_BINDING = "0.5.0"
 _REF = "#/components/schemas/"
+_TOLD = ("cleanup.policy", "retention.ms", "max.message.bytes")  # settings that matter to who reads or writes a topic
 
 
 def document(*, bootstrap: str, topics: Topics, partitions: int, version: str) -> dict[str, Any]:
@@ -92,7 +93,8 @@ def _kafka(**binding: Any) -> dict[str, Any]:
 
 def _configuration(config: Mapping[str, str]) -> dict[str, Any]:
     """Topic settings in the binding's types: a list for the policy, numbers for the rest."""
-    return {name: value.split(",") if name == "cleanup.policy" else int(value) for name, value in config.items()}
+    told = {name: value for name, value in config.items() if name in _TOLD}
+    return {name: value.split(",") if name == "cleanup.policy" else int(value) for name, value in told.items()}
 
 
 def published() -> bytes:

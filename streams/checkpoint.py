@@ -75,6 +75,7 @@ def read_mark(value: bytes) -> tuple[int, int]:
 
 def export_twin(arena: Arena, scorer: TypeScorer, row: int, units: Mapping[str, str] | None = None) -> bytes:
     """All state of one twin. `units`: in which its source sends, where they are not the type's; None: nobody asks."""
+    scorer.fit()  # it may have been met and never scored
     arrays = export_row(arena, arena.window, row)
     arrays |= {f"risk.{name}": np.atleast_1d(array) for name, array in scorer.risk.export(row).items()}
     conditions, arrays["conditions.onset"], arrays["conditions.last_on"] = scorer.conditions.export(row)

@@ -89,9 +89,9 @@ class Partitions:
             self._silences.of(moved.after).reset(moved.new_row)
             self._cycle.saved_offset.pop(moved.asset, None)
         kinds = dict.fromkeys(closed.type.id for closed in folded.closed)
-        silent = [state for kind in kinds for state in self._fallen_silent(kind)]
         for record in records:
             self._owned[record.partition].position = record.offset + 1
+        silent = [state for kind in self._folder.arenas for state in self._fallen_silent(kind)]
         folded.definitions += self._changing.decide(folded.strange, folded.strange_units, self._owned)
         rosters = {kind: self._folder.arenas[kind].roster() for kind in kinds}
         reached = {partition: Reached(owned.position, self._safe(partition)) for partition, owned in self._owned.items()}

@@ -31,6 +31,7 @@ from streams.micro_batch import FoldedBatch, slices
 from streams.outbox import Outbox
 from streams.partitions import Partitions
 from streams.past_versions import PastOf
+from streams.saving import Saving
 from streams.serving import Champions, VersionShelf
 from streams.shipping import ProcessorStats, Shipping
 from streams.topics import Topics
@@ -38,7 +39,6 @@ from streams.topics import Topics
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.5
-CHECKPOINT_TWINS = 500  # saved between two batches: some 40 ms
 STILL_S = 10.0  # for which a processor that is told to stop waits for a broker that acknowledges nothing
 
 
@@ -85,7 +85,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._outbox = Outbox(self._producer)
         self._uncommitted = False
         self._committed_at = 0.0
-        self._checkpointed_at = time.monotonic()
+        self._saving: Saving
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,6 +124,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             past = PastOf(view, definitions, champions.shelf, skip_missing=self._skip_missing)
             await past.require()
             self._partitions = Partitions(self._bootstrap, self._topics, definitions, view, champions, past)
+            self._saving = Saving(self._partitions, self._outbox, self._topics.checkpoint, every_s=self._checkpoint_every_s)
             self._shipping = Shipping(self._producer, self._outbox, self._topics, self._partitions, self.stats)
             await self._consumer.start()
             self._consumer.subscribe([self._topics.telemetry], listener=self)
@@ -155,8 +156,9 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             found = await self._consumer.getmany(timeout_ms=self._batch_wait_ms, max_records=self._batch_max_records)
             async with self._lock:
                 await self._micro_batch([record for records in found.values() for record in records])
-                if time.monotonic() - self._checkpointed_at >= self._checkpoint_every_s:
-                    await self._checkpoint()
+                if self._saving.due:
+                    await self._scored()
+                    await self._saving.part()
 
     # ── one micro-batch ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,28 +227,12 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.info("commit-refused", extra={"found": repr(error)})
                 self._uncommitted = True
 
-    async def _checkpoint(self, *, anew: bool = False) -> bool:
-        """A part of the changed twins; the next follows the next batch, until the marks are written. Whether that was all."""
-        await self._scored()
-        await self._outbox.acknowledged()
-        twins, marks, done = await asyncio.to_thread(self._partitions.checkpoint, CHECKPOINT_TWINS, anew=anew)
-        for group in (twins, marks):  # a mark may only stand behind the twins it speaks of
-            for partition, key, value in group:
-                self._outbox.put(self._topics.checkpoint, partition, key, value)
-            await self._outbox.ship()
-            await self._outbox.acknowledged()
-        if done:
-            self._checkpointed_at = time.monotonic()
-        return done
-
     async def _settle(self) -> None:
         """Leave nothing behind: outputs acknowledged, offsets committed, checkpoints written."""
         await self._scored()
         if self._partitions.live:
             await self._commit()
-            done = await self._checkpoint(anew=True)
-            while not done:
-                done = await self._checkpoint()
+            await self._saving.all()
 
     # ── partitions come and go ──────────────────────────────────────────────────────────────────────────────────────
 

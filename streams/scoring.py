@@ -114,7 +114,7 @@ class TypeScorer:
 
     def reset(self, row: int) -> None:
         """A row begins anew with another twin."""
-        self._fit()
+        self.fit()
         self.risk.reset(row)
         self.conditions.reset(row)
 
@@ -124,7 +124,7 @@ class TypeScorer:
         Its risk goes on where the same weights do, else it begins anew.
         """
         self.reset(row)
-        other._fit()
+        other.fit()
         self.conditions.take(row, other.conditions, other_row)
         if other.arena.type.contract == self.arena.type.contract:
             self.risk.restore(row, other.risk.export(other_row))
@@ -136,7 +136,7 @@ class TypeScorer:
         Args:
             roster: twins of the arena when the steps were closed; None: now. The arena itself is not read, so it may move on.
         """
-        self._fit()
+        self.fit()
         out = self._forward(closed, roster or self.arena.roster())
         alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version]
         stirred = self._settle_calm(out, alarm_p)
@@ -171,7 +171,8 @@ class TypeScorer:
         self.risk.settle_calm(rows[quiet & last], calm.recent[quiet & last])
         return order[~quiet]
 
-    def _fit(self) -> None:
+    def fit(self) -> None:
+        """Have a row for each of the arena, which may have grown since."""
         capacity = self.arena.capacity
         if len(self.conditions.onset) < capacity:
             self.conditions.grow(capacity)

@@ -27,6 +27,8 @@ def _timed(retention_ms: int) -> dict[str, str]:
 
 _COMPACT = {"cleanup.policy": "compact"}
 _LARGE = {"max.message.bytes": "8388608"}
+# read as a whole by each new owner: what is superseded must go soon, and the newest segment is never compacted
+_SMALL_SEGMENTS = {"segment.bytes": "16777216", "min.cleanable.dirty.ratio": "0.2"}
 
 # without the prefix; partitioned topics share the number of telemetry's partitions, so that partition p of an
 # output holds exactly what came from partition p of telemetry
@@ -36,7 +38,7 @@ _SPECS: tuple[TopicSpec, ...] = (
     TopicSpec("definitions", 1, _COMPACT),
     TopicSpec("twin.state", None, _COMPACT),
     TopicSpec("twin.history", None, {**_timed(3 * DAY_MS), **_LARGE}),
-    TopicSpec("twin.checkpoint", None, {**_COMPACT, **_LARGE}),
+    TopicSpec("twin.checkpoint", None, {**_COMPACT, **_LARGE, **_SMALL_SEGMENTS}),
     TopicSpec("monitoring", 1, _timed(7 * DAY_MS)),
     TopicSpec("alert.signals", None, _timed(7 * DAY_MS)),
     TopicSpec("alerts", 1, {"cleanup.policy": "compact,delete", "retention.ms": str(90 * DAY_MS)}),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twin.errors import ReadingRefused
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND, _SECOND, _DAY_S = timedelta(microseconds=1), timedelta(seconds=1), 86_400
 # epoch numbers below each bound are of that unit: seconds reach to the year 5138, the others follow in thousands
 _BOUNDS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3), (2**63, 1))
 LATEST_NS = 2**63 - 1
@@ -79,8 +79,11 @@ def epoch_ns(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]
 
 
 def _parse_text(text: str) -> int | None:
-    """RFC 3339 with up to nine digits of a second; datetime holds six, so the rest is added by hand."""
-    rest = 0
+    """RFC 3339 with up to nine digits of a second; datetime holds six, so the rest is added by hand.
+
+    A leap second (23:59:60 UTC) is the first of the next day, as on every clock that counts since 1970.
+    """
+    rest = leap = 0
     point = text.rfind(".")
     if point > 0:
         end = point + 1
@@ -90,10 +93,12 @@ def _parse_text(text: str) -> int | None:
         if len(digits) > 6:
             rest = int(digits[6:9].ljust(3, "0"))
             text = text[: point + 7] + text[end:]
+    if text[16:19] == ":60":
+        text, leap = f"{text[:17]}59{text[19:]}", 1
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or (leap and (moment - _EPOCH) // _SECOND % _DAY_S != _DAY_S - 1):
         return None
-    return (moment - _EPOCH) // _MICROSECOND * 1000 + rest
+    return (moment - _EPOCH) // _MICROSECOND * 1000 + rest + leap * 10**9

@@ -1,6 +1,6 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [processes] [swaps] [latency] [scale] [start] [stores] [formats] [rivals] [--days 1]
+    python -m deploy.bench [throughput] [processes] [swaps] [latency] [checkpoints] [scale] [start] [stores] [formats] [rivals]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures are of one core a process
 
 from deploy.bench import figures
+from deploy.bench.checkpoints import measure_checkpoints
 from deploy.bench.figures import Figure
 from deploy.bench.formats import measure_formats
 from deploy.bench.latency import measure_latency
@@ -30,7 +31,7 @@ from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import measure_throughput, meet_twins
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "processes", "swaps", "latency", "scale", "start", "stores", "formats")
+MEASURES = ("throughput", "processes", "swaps", "latency", "checkpoints", "scale", "start", "stores", "formats")
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
@@ -54,7 +55,7 @@ def main() -> None:
     found = figures.machine()
     with tempfile.TemporaryDirectory(prefix="livetwin-bench-") as folder:
         home = Path(folder)
-        if {"throughput", "processes", "swaps", "latency", "rivals"} & set(wanted):
+        if {"throughput", "processes", "swaps", "latency", "checkpoints", "rivals"} & set(wanted):
             print("bench: starting a broker ...", flush=True)
             with EmbeddedKafka(home / "broker", port=0) as kafka:
                 found += asyncio.run(_on_broker(kafka.bootstrap, home, wanted, arguments.days, arguments.rounds))
@@ -100,6 +101,9 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float,
     if "latency" in wanted:
         print("bench: reading to alert ...", flush=True)
         found += await measure_latency(bootstrap, "latency.", home / "alerting")
+    if "checkpoints" in wanted:
+        print("bench: ten thousand twins, without checkpoints and with them ...", flush=True)
+        found += await measure_checkpoints(bootstrap, "checkpoints.")
     return found
 
 

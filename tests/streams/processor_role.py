@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -25,9 +26,18 @@ class Machine:
         }
         self.role = Role(name, [sys.executable, "-m", "deploy.cli", "processor"], folder / "logs", environment)
 
-    def told(self, word: str) -> int:
-        """In how many lines of its log a word stands."""
-        return sum(word in line for line in self.role.log.read_text(errors="replace").splitlines())
+    def told(self, *words: str) -> int:
+        """In how many lines of its log all these words stand."""
+        if not self.role.log.exists():
+            return 0
+        return sum(all(word in line for word in words) for line in self.role.log.read_text(errors="replace").splitlines())
+
+    async def owns(self) -> None:
+        """Wait until it says which partitions it owns; before, a signal may end it unheard."""
+        async with asyncio.timeout(300):
+            while not self.told("partitions", "assigned", "epoch"):
+                assert self.role.running(), self.role.said()
+                await asyncio.sleep(0.1)
 
     def command(self, *arguments: str) -> Role:
         """Another command of `livetwin` on this machine."""
@@ -40,7 +50,7 @@ class Machine:
 
 
 async def done(plant: Plant) -> None:
-    await until_committed(plant.bootstrap, f"{plant.topics.prefix}processor", [plant.topics.telemetry], within_s=120)
+    await until_committed(plant.bootstrap, f"{plant.topics.prefix}processor", [plant.topics.telemetry], within_s=300)
 
 
 async def checkpoints(plant: Plant) -> dict[bytes, bytes]:

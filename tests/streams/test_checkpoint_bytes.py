@@ -71,6 +71,15 @@ def test_the_same_state_gives_the_same_bytes_and_few_of_them() -> None:
     assert len(written) < len(RECORDED.read_bytes()) / 3
 
 
+def test_a_twin_that_was_met_and_never_scored_has_a_checkpoint_when_its_arena_has_grown() -> None:
+    arena = Arena(TYPE, capacity=1)
+    scorer = TypeScorer(arena)
+    for asset in ("p1", "p3", "p2"):
+        row = arena.row(asset, 1)
+    assert arena.capacity > len(scorer.conditions.onset)
+    assert read_twin(export_twin(arena, scorer, row)).asset == "p2"
+
+
 @pytest.mark.parametrize(
     ("damaged", "says"),
     [

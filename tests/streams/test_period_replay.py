@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import orjson
 import pytest
 
 from streams import clients
@@ -17,7 +18,7 @@ from streams.records import Alert
 from streams.stores.duckdb import DuckDbStore
 from streams.stores.export import export_lines
 from tests.streams.alerting_run import AlertingRun, make_command
-from tests.streams.plant import START, TYPE, Plant, readings, trained
+from tests.streams.plant import START, TYPE, Plant, readings, trained, variant
 from tests.streams.test_processor_exactness import processor, until_done
 from twin.types import NS_PER_S
 
@@ -146,17 +147,27 @@ async def test_a_replay_equals_what_the_live_run_stored(kafka: str, topic_prefix
     live.close()
 
 
-async def test_a_version_that_is_gone_is_told(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_a_version_that_is_gone_is_told_and_nobody_scores_in_its_place(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
     plant = await Plant.built(kafka, topic_prefix)
-    model = trained()
-    await plant.promote(model, tmp_path)
+    first = trained()
+    second = variant(first, 2)
+    await plant.promote(first, tmp_path)
     async with processor(plant):
-        await until(lambda: serves_everywhere(plant, model.version), "it serves")
-        await plant.feed(readings(60))
+        await until(lambda: serves_everywhere(plant, first.version), "the first serves")
+        await plant.feed(readings(100)[:, :60])
         await until_done(plant)
-    (tmp_path / f"{model.version}.safetensors").unlink()
+        await plant.promote(second, tmp_path)
+        await until(lambda: serves_everywhere(plant, second.version), "the second serves")
+        await plant.feed(readings(100)[:, 60:], first=60)
+        await until_done(plant)
+    (tmp_path / f"{second.version}.safetensors").unlink()
     store = DuckDbStore(tmp_path / "store.duckdb")
     report = await replay_period(kafka, plant.topics, store, **ALL)
+    versions = [orjson.loads(line)["version"] for line in export_lines(store, **ALL) if b'"version":' in line]
     store.close()
     assert len(report.missing_versions) == 3
-    assert all(model.version in told for told in report.missing_versions)
+    assert all(second.version in told for told in report.missing_versions)
+    # a step closes with the record three later: that of the first after the switch
+    assert {version: versions.count(version) for version in set(versions)} == {first.version: 6 * 57, "": 6 * 40}

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from twin.errors import ReadingRefused
-from twin.time import parse_time, parse_times
+from twin.time import epoch_ns, parse_time, parse_times
 
 NS_PER_S = 10**9
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2262, 4, 10), timezones=st.just(UTC))  # noqa: DTZ001 (the zone is added)
@@ -42,6 +42,44 @@ def test_an_epoch_number_means_the_same_in_each_unit(seconds: int) -> None:
             parse_time(seconds)
         return
     assert parse_time(seconds) == parse_time(seconds * 10**3) == parse_time(seconds * 10**6) == parse_time(moment) == moment
+
+
+@pytest.mark.parametrize(("bound", "scale"), [(10**11, 10**9), (10**14, 10**6), (10**17, 10**3)])
+def test_no_time_lies_near_a_bound_between_units(bound: int, scale: int) -> None:
+    """Below it the larger unit is far in the future, and refused; above it the smaller one is of 1973."""
+    for number in (bound - 1, bound // 2, bound // 10):
+        with pytest.raises(ReadingRefused):
+            parse_time(number)
+    assert not epoch_ns(np.array([bound - 1, bound // 10]))[1].any()
+    expected = bound * (scale // 1000)
+    assert expected == 10**8 * NS_PER_S  # 3 March 1973: nearer to 1970 than this, milli-, micro- and nanoseconds are not told
+    assert parse_time(bound) == parse_time(float(bound)) == expected
+    assert parse_times([bound, bound + 1]).tolist() == [expected, expected + scale // 1000]
+    assert epoch_ns(np.array([bound]))[0].tolist() == [expected]
+
+
+def test_the_last_moment_of_each_unit_is_in_2262() -> None:
+    latest = 2**63 - 1
+    for scale in (10**9, 10**6, 10**3, 1):
+        assert parse_time(latest // scale) == latest // scale * scale
+        with pytest.raises(ReadingRefused):
+            parse_time(latest // scale + 1)
+
+
+def test_a_leap_second_is_the_first_of_the_next_day_wherever_it_is_told() -> None:
+    midnight = nanoseconds(datetime(2017, 1, 1, tzinfo=UTC))
+    assert parse_time("2016-12-31T23:59:60Z") == parse_time("2016-12-31T15:59:60-08:00") == midnight
+    assert parse_time("2016-12-31T23:59:60.123456789Z") == midnight + 123_456_789
+    for wrong in ("2016-12-31T22:59:60Z", "2016-12-31T23:59:61Z", "2016-12-31T23:59:60+01:00", "2016-12-31T23:60:60Z"):
+        with pytest.raises(ReadingRefused):
+            parse_time(wrong)
+
+
+def test_a_day_on_which_clocks_are_put_back_has_no_time_twice() -> None:
+    first, second = parse_time("2026-10-25T02:30:00+02:00"), parse_time("2026-10-25T02:30:00+01:00")
+    assert second - first == 3600 * NS_PER_S
+    with pytest.raises(ReadingRefused):
+        parse_time("2026-10-25T02:30:00")  # which of the two?
 
 
 @given(st.integers(10**8, 9 * 10**9), st.integers(0, 999))

@@ -7,6 +7,7 @@ Out:  nothing is lost meanwhile: the loop of `streams.processing` starts anew fr
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ async def run_processor(
         VersionsMissing: they are not, and it may not.
     """
     wait = RETRY_S[0]
-    with _short_turns():
+    with _two_threads():
         while not stop.is_set():
             processor = Processor(
                 bootstrap,
@@ -78,12 +79,16 @@ async def run_processor(
 
 
 @contextmanager
-def _short_turns() -> Iterator[None]:
+def _two_threads() -> Iterator[None]:
+    """Python as it suits two threads that compute: short turns, and what was imported is not searched for garbage again and again."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, TURN_S))
+    gc.collect()
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         sys.setswitchinterval(before)
 
 

@@ -80,7 +80,7 @@ async def run_processor(
 
 @contextmanager
 def _two_threads() -> Iterator[None]:
-    """Python as it suits two threads that compute: short turns, and what was imported is not searched for garbage again and again."""
+    """Python as it suits two threads that compute: short turns, and imported modules are not searched for garbage."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, TURN_S))
     gc.collect()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import ConsumerRecord
+from aiokafka.partitioner import murmur2
 
 from deploy.topics import ensure_topics
 from streams import clients
@@ -60,6 +61,17 @@ def make_signal(kind: Any, step: int, onset: int, *, asset: str = "p1", conditio
 def place(asset: str) -> int:
     """The partition of an asset's telemetry. On purpose not where aiokafka's partitioner would put it."""
     return sum(asset.encode()) % PARTITIONS
+
+
+def _marks() -> set[str]:
+    """New assets, one for each partition of the signals and partition of the inbox that it leads to."""
+    found: dict[tuple[int, int], str] = {}
+    number = 0
+    while len(found) < PARTITIONS**2:
+        mark = f"mark{number}-{time.time_ns()}"
+        found.setdefault((place(mark), (murmur2(mark.encode()) & 0x7FFFFFFF) % PARTITIONS), mark)
+        number += 1
+    return set(found.values())
 
 
 def id_of(onset: int, *, asset: str = "p1", condition: str = "anomaly") -> str:
@@ -150,8 +162,8 @@ class AlertingRun:
                 await asyncio.sleep(0.2)
 
     async def settled(self, *, within_s: float = 120.0) -> list[Alert]:
-        """The alerts, once a marker that was sent last has come out: on every partition everything before it is done."""
-        marks = {f"mark{at}-{time.time_ns()}" for at in range(8 * PARTITIONS)}
+        """The alerts, once markers that were sent last have come out: on every way from signals to inbox all before is done."""
+        marks = _marks()
         await self.signals([make_signal("raise", 1, 1, asset=mark) for mark in sorted(marks)], epoch=None)
         found = await self.until(lambda alerts: marks <= {alert.asset for alert in alerts}, within_s=within_s)
         return [alert for alert in found if not alert.asset.startswith("mark")]

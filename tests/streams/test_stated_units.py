@@ -15,8 +15,8 @@ from streams.changing import ENOUGH_NUMBERS, Changing
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folding import Folder
+from streams.formats.arrow_writing import by_partition
 from streams.formats.readings import TelemetryTable
-from streams.gateway.intake import by_partition
 from streams.stated_units import factor
 from tests.streams.test_changing import owned_from
 from tests.streams.test_folding_units import Record, declared, held
@@ -143,9 +143,9 @@ def test_twins_of_one_table_with_other_declared_units_all_take_what_it_states() 
 def test_a_table_that_http_splits_by_partition_keeps_its_units() -> None:
     table = decode(arrow(["b", "us", "c"], {"temp": 1.0, "pressure": 2.0}, {"temp": "kelvin"}))
     assert isinstance(table, TelemetryTable)
-    parts = by_partition(table, 3)
+    parts = [stream for _, stream in by_partition(table, 3)]
     assert len(parts) > 1
-    assert [decode(part.value).units for part in parts] == [{"temp": "kelvin"}] * len(parts)
+    assert [decode(part).units for part in parts] == [{"temp": "kelvin"}] * len(parts)
 
 
 def test_a_type_that_is_inferred_takes_the_units_stated_first_and_grows_with_those_that_come_later() -> None:

@@ -4,6 +4,7 @@ In:   `alerting.inbox`, one order an asset; the two tables of what is known of e
 Out:  `alerts`, `feedback`, `dead-letter`, then the tables.
 Promises: outputs are on the broker before the state that has them behind it, the state before the input is acknowledged.
 So what is repeated after a crash starts from a state that is not newer than its outputs: it gives the same revisions, or none.
+The state of an asset is one write: older alerts that change with its conditions go beside them first, then to their own table.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from streams.alert_records import (
     alert_record,
+    closed_is_behind,
     closed_value,
     condition_signal,
     conditions_value,
@@ -46,13 +48,13 @@ class Lifecycle:
         """One batch. Returns when its outputs and the new states are acknowledged by the broker."""
         before: dict[bytes, AssetAlerts] = {}
         after: dict[bytes, AssetAlerts] = {}
-        partition: dict[bytes, int] = {}
+        last: dict[bytes, ConsumerRecord[bytes, bytes]] = {}
         sent: list[Awaitable[object]] = []
         for record in records:
             key = record.key or b""
             if key not in before:
                 before[key] = after[key] = state_from(self._conditions.value_of(key), self._closed.value_of(key))
-                partition[key] = record.partition
+            last[key] = record
             try:
                 folded = _folded(after[key], record)
             except CommandRefused as error:
@@ -66,7 +68,7 @@ class Lifecycle:
             after[key] = folded.asset
             sent += await self._send(key, folded)
         await asyncio.gather(*sent)
-        await self._keep(before, after, partition)
+        await self._keep(before, after, last)
 
     async def _send(self, key: bytes, folded: Folded) -> list[Awaitable[object]]:
         asset = key.decode()
@@ -89,20 +91,33 @@ class Lifecycle:
             sent.append(await self._producer.send(self._topics.feedback, label.to_bytes(), key=key))
         return sent
 
-    async def _keep(self, before: dict[bytes, AssetAlerts], after: dict[bytes, AssetAlerts], partition: dict[bytes, int]) -> None:
-        """Write what changed: the older alerts first, because what moves there is still among the conditions until then."""
-        writes = [
-            self._closed.write(partition[key], key, closed_value(state, self._closed.count_of(key) + 1))
-            for key, state in after.items()
-            if state.closed != before[key].closed
-        ]
-        await asyncio.gather(*writes)
-        writes = [
-            self._conditions.write(partition[key], key, conditions_value(state, self._conditions.count_of(key) + 1))
-            for key, state in after.items()
-            if state.conditions != before[key].conditions
-        ]
-        await asyncio.gather(*writes)
+    async def _keep(
+        self,
+        before: dict[bytes, AssetAlerts],
+        after: dict[bytes, AssetAlerts],
+        last: dict[bytes, ConsumerRecord[bytes, bytes]],
+    ) -> None:
+        """Write what changed, up to the `last` record of each asset: conditions first, with the older alerts that changed too."""
+        conditions: list[tuple[int, bytes, bytes]] = []
+        closed: list[tuple[int, bytes, bytes]] = []
+        for key, state in after.items():
+            sequence = self._sequence(key, last[key])
+            behind = closed_is_behind(self._conditions.value_of(key), self._closed.value_of(key))
+            older = behind or state.closed != before[key].closed
+            if state.conditions != before[key].conditions:
+                value = conditions_value(state, sequence, with_closed=older)
+                conditions.append((last[key].partition, key, value))
+            if older:
+                closed.append((last[key].partition, key, closed_value(state, sequence)))
+        await asyncio.gather(*(self._conditions.write(*one) for one in conditions))
+        await asyncio.gather(*(self._closed.write(*one) for one in closed))
+
+    def _sequence(self, key: bytes, record: ConsumerRecord[bytes, bytes]) -> int:
+        """Rises with the inbox, so that a state that has more of it behind it wins, whoever wrote it.
+
+        Never falls: an inbox that was made anew begins at offset 0.
+        """
+        return max(int(record.offset), self._conditions.count_of(key), self._closed.count_of(key)) + 1
 
 
 def _folded(asset: AssetAlerts, record: ConsumerRecord[bytes, bytes]) -> Folded:

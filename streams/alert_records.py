@@ -78,15 +78,28 @@ def feedback_record(asset: str, period: NormalPeriod) -> Feedback:
 
 
 def state_from(conditions: bytes | None, closed: bytes | None) -> AssetAlerts:
-    """The alerts of one asset from its values in the two tables; None where a table has none."""
-    return AssetAlerts(
-        _CONDITIONS.validate_python(_content(conditions)) if conditions else {},
-        _CLOSED.validate_python(_content(closed)) if closed else {},
-    )
+    """The alerts of one asset from its values in the two tables; None where a table has none.
+
+    Where the conditions were written and the older alerts that go with them were not, those beside the conditions count.
+    """
+    content = _content(conditions) if conditions else {}
+    older = _beside(conditions) if closed_is_behind(conditions, closed) else _content(closed) if closed else {}
+    return AssetAlerts(_CONDITIONS.validate_python(content), _CLOSED.validate_python(older))
 
 
-def conditions_value(asset: AssetAlerts, sequence: int) -> bytes:
-    return _value(_CONDITIONS.dump_python(dict(asset.conditions), mode="json"), sequence)
+def closed_is_behind(conditions: bytes | None, closed: bytes | None) -> bool:
+    """Whether the older alerts that go with the conditions never came to their own table."""
+    return bool(conditions) and int(orjson.loads(conditions or b"").get("closed_sequence", 0)) > sequence_of(closed)
+
+
+def conditions_value(asset: AssetAlerts, sequence: int, *, with_closed: bool = False) -> bytes:
+    """The value for the table of conditions.
+
+    Args:
+        with_closed: put the older alerts beside them, as they are about to be written to their own table by the same sequence.
+    """
+    beside = {"closed": _CLOSED.dump_python(dict(asset.closed), mode="json"), "closed_sequence": sequence} if with_closed else {}
+    return _value(_CONDITIONS.dump_python(dict(asset.conditions), mode="json"), sequence, **beside)
 
 
 def closed_value(asset: AssetAlerts, sequence: int) -> bytes:
@@ -98,7 +111,7 @@ def epoch_value(epoch: int) -> bytes:
 
 
 def sequence_of(value: bytes | None) -> int:
-    """How many writes of this key a table's value has behind it; 0 for None."""
+    """How far a value of a table is: one more than the inbox offset it stands for, or more; 0 for None."""
     return int(orjson.loads(value)["sequence"]) if value else 0
 
 
@@ -106,6 +119,10 @@ def _content(value: bytes) -> Any:
     return orjson.loads(value)["content"]
 
 
-def _value(content: Any, sequence: int) -> bytes:
+def _beside(value: bytes | None) -> Any:
+    return orjson.loads(value or b"{}").get("closed", {})
+
+
+def _value(content: Any, sequence: int, **beside: Any) -> bytes:
     # keys keep their order: `closed` is ordered by age
-    return orjson.dumps({"sequence": sequence, "content": content})
+    return orjson.dumps({"sequence": sequence, "content": content, **beside})

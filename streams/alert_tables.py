@@ -2,8 +2,8 @@
 
 Faust sends a table's changelog record soon and does not tell when it is there; alerting must know, because it
 acknowledges an input only when its outputs and then its state are on the broker. And what a process that lost its
-partitions still writes must not undo what the new owner wrote: each value counts its writes, and a recovery keeps
-the highest count of a key.
+partitions still writes must not undo what the new owner wrote: each value says how far it is, and a recovery keeps
+the one of a key that is farthest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CountedTable(faust.Table[bytes, bytes]):
         return found
 
     def count_of(self, key: bytes) -> int:
-        """Writes of this key so far, over all owners."""
+        """How far this key's value is, over all owners (`sequence_of`)."""
         return sequence_of(self.value_of(key))
 
     async def write(self, partition: int, key: bytes, value: bytes) -> None:
@@ -38,7 +38,7 @@ class CountedTable(faust.Table[bytes, bytes]):
         self.data[key] = value
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        """A recovery's batch: values with a lower count than what is known of their key are passed over.
+        """A recovery's batch: values that are less far than what is known of their key are passed over.
 
         So are values of another table, which Faust 0.15 may hand over while partitions move.
         """

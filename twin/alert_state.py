@@ -181,6 +181,7 @@ def _fold_on(asset: AssetAlerts, before: ConditionState | None, signal: Conditio
         # another onset, long after the last sign of the old one: its clears never came
         old = _cleared(state.alert, signal.time_ns)
         changed, state = (old,), replace(state, alert=old)
+        asset = replace(asset, conditions={**asset.conditions, signal.condition: state})
 
     waiting = _strengthened(state.waiting or _unseen(signal), signal.severity, signal.risk, signal.evidence)
     waiting_ns = since_ns if state.waiting_ns is None else state.waiting_ns

@@ -130,6 +130,17 @@ def test_a_clear_of_something_never_raised_shows_nothing() -> None:
     assert fold([signal("clear", 10, 5), signal("clear", 100, 5)])[1] == []
 
 
+def test_an_onset_that_comes_back_after_its_alert_was_cleared_for_another_goes_on_counting() -> None:
+    """No processor sends that; whoever does gets the revisions in order all the same."""
+    steps = [signal("raise", 60, 60), signal("raise", 70, 70), signal("keep", 90, 60)]
+    _, shown = fold([replace(one, off_delay_ns=10) for one in steps])
+    assert [(alert.id, alert.revision, alert.active) for alert in shown] == [
+        ("anomaly@60", 1, True),
+        ("anomaly@60", 2, False),
+        ("anomaly@60", 3, True),
+    ]
+
+
 def test_conditions_of_an_asset_do_not_touch_each_other() -> None:
     first = [signal("raise", 10, 10), signal("clear", 30, 10)]
     second = [

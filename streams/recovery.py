@@ -66,7 +66,9 @@ async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[
             if waiting:
                 for partition, records in (await consumer.getmany(*waiting, timeout_ms=200)).items():
                     for record in records:
-                        if record.key is not None and record.value is not None:
+                        if record.value is None:
+                            latest[partition.partition].pop(record.key, None)
+                        elif record.key is not None:
                             latest[partition.partition][record.key] = record.value
     finally:
         await consumer.stop()

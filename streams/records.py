@@ -9,7 +9,8 @@ older epoch than it has seen for that partition, so that a processor that woke u
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Literal, TypeVar
+from functools import cached_property
+from typing import Annotated, Literal, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -248,6 +249,16 @@ class Switch(Record):
         default=None, description="end of the newest step of this model that the partition had below `offset`; None: none yet"
     )
 
+    @cached_property
+    def as_json(self) -> bytes:
+        """`to_bytes`, made once: a `Serving` holds up to 500, and is written anew at each swap, while scoring waits."""
+        return self.to_bytes()
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied.__dict__.pop("as_json", None)  # an update may follow
+        return copied
+
 
 class Serving(Record):
     """`models`, key `<name>/serving/<partition>/<epoch>`: which version scores which stretch of a partition.
@@ -262,6 +273,10 @@ class Serving(Record):
     epoch: int
     switches: list[Switch]
     time_ns: int = Field(description="wall clock of the newest switch")
+
+    def to_bytes(self) -> bytes:
+        fields = {**self.__dict__, "switches": [orjson.Fragment(one.as_json) for one in self.switches]}
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 class Refusal(Record):

@@ -77,10 +77,15 @@ class Shipping:
 
     def _announce(self) -> bool:
         """Switch to versions that became ready, from the next record on; whether there was any."""
+        switching = self._partitions.switching
         began = time.perf_counter()
-        announced = self._partitions.switching.switch_ready(time.time_ns())
+        announced = switching.switch_ready(time.time_ns())
         self._outbox.put_all(announced)
+        took = time.perf_counter() - began
         if announced:
             self._stats.swaps += 1
-            self._stats.swap_pause_s = [*self._stats.swap_pause_s[-999:], time.perf_counter() - began]
+            self._stats.swap_pause_s = [*self._stats.swap_pause_s[-999:], took]
+        for model, version in switching.switched.items():
+            log.info("swap", extra={"model": model, "version": version, "took_s": round(took, 6)})
+        switching.switched.clear()
         return bool(announced)

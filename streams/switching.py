@@ -48,6 +48,7 @@ class Switching:
         self._past = past
         self._owned = owned
         self._inherited: list[Announcement] = []
+        self.switched: dict[str, str] = {}  # model → version, for whoever asked for it to tell and to clear
         self.scorers: dict[str, TypeScorer] = {}  # by type id
 
     def scorer(self, arena: Arena) -> TypeScorer:
@@ -71,13 +72,14 @@ class Switching:
     def switch_ready(self, now_ns: int) -> list[Announcement]:
         """Switch to versions that became ready, from where each partition is scored; the records that announce it.
 
-        For moments in which no batch is scored; one that is folded meanwhile is scored by the new version.
+        For moments in which no batch is scored; one that is folded meanwhile is scored by the new version. Nothing in here
+        waits or writes: scoring stands still meanwhile.
         """
         announced: list[Announcement] = []
         for name, (served, switch) in self._champions.take_new().items():
             for partition, owned in self._owned.items():
                 announced += self._switch(name, partition, owned, served, switch, now_ns)
-            log.info("swap", extra={"model": name, "version": switch.version, "partitions": len(self._owned)})
+            self.switched[name] = switch.version
         announced += [(self._topics.models, 0, models_key(refusal), refusal.to_bytes()) for refusal in self._champions.refusals]
         self._champions.refusals.clear()
         return announced

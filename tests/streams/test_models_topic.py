@@ -206,3 +206,12 @@ async def test_a_follower_catches_up_and_then_sees_each_change(kafka: str, topic
     finally:
         stop.set()
         await producer.stop()
+
+
+def test_a_serving_record_is_written_as_every_record_is_and_an_updated_switch_anew() -> None:
+    first = Switch(offset=1, version="0001-ä", sha256="ab", uri="file:///x")
+    assert first.as_json == first.to_bytes()
+    later = first.model_copy(update={"offset": 9, "event_ns": 7})
+    record = Serving(name="water.tank", partition=3, epoch=2, switches=[first, later], time_ns=5)
+    assert record.to_bytes() == Record.to_bytes(record)
+    assert Serving.model_validate_json(record.to_bytes()).switches[1].offset == 9

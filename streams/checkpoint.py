@@ -5,6 +5,10 @@ Out:  bytes for the compacted topic (`streams.checkpoint_bytes`), and the same s
 
 Beside the twins, each partition has a mark under the key `partition/<p>`: the offset from which to fold again. A twin whose
 own offset is further skips what it has folded already.
+
+Before a new owner reads a partition's checkpoints it writes a record under `owner/<its name>`, and its name goes with all that it
+writes (header `writer`). So a reader can tell what a former owner, woken up too late, wrote over an owner's twins: it stands
+behind the record of who wrote the newest mark, under another name. Such a twin is an older state, and true; folding begins at it.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from twin.row_state import export_row, restore_row
 
 TWIN_PREFIX = b"twin/"
 MARK_PREFIX = b"partition/"
+OWNER_PREFIX = b"owner/"
+WRITER_HEADER = "writer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ def twin_key(asset: str) -> bytes:
 
 def mark_key(partition: int) -> bytes:
     return MARK_PREFIX + str(partition).encode()
+
+
+def owner_key(writer: str) -> bytes:
+    return OWNER_PREFIX + writer.encode()
 
 
 def mark_value(offset: int, epoch: int) -> bytes:

@@ -23,6 +23,8 @@ class Owned:
     mark: int  # offset of the newest checkpoint
     settled_until: int  # up to here an owner before us may have written outputs: no switch before it
     scored: Reached  # behind `position` while a batch is folded but not scored
+    writer: str = ""  # our name on `twin.checkpoint` since we took over
+    earlier: set[bytes] = field(default_factory=set)  # keys of those who took over before us, until our first mark
     refused: set[bytes] = field(default_factory=set)  # keys of checkpoints that could not be used, until they are replaced
     switches: dict[str, list[Switch]] = field(default_factory=dict)  # model name → announced switches
     newest_ns: dict[str, int] = field(default_factory=dict)  # model name → end of the newest scored step

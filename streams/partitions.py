@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
 from aiokafka import ConsumerRecord
 
 from streams import clients
 from streams.changing import Changing
-from streams.checkpoint import mark_key, mark_value, twin_key
+from streams.checkpoint import WRITER_HEADER, mark_key, mark_value, owner_key, twin_key
 from streams.checkpoint_cycle import CheckpointCycle, CheckpointRecord, Due, record_of
 from streams.definitions import Definitions
 from streams.folded import Moved
 from streams.folding import Folder
-from streams.micro_batch import Author, FoldedBatch, Outputs, Reached
+from streams.micro_batch import Announcement, Author, FoldedBatch, Outputs, Reached
 from streams.models_topic import ModelsView
 from streams.owned import Owned
 from streams.past_versions import PastOf, recorded
@@ -160,8 +161,14 @@ class Partitions:
                 marks.append((partition, mark_key(partition), mark_value(owned.mark, owned.epoch)))
                 held = {twin_key(asset) for asset, _, _ in self._folder.assets(partition)} if owned.refused else set()
                 marks += [(partition, key, None) for key in owned.withdrawn(held | {mark_key(partition)})]
+                marks += [(partition, key, None) for key in sorted(owned.earlier)]
+                owned.earlier.clear()
                 self.switching.forget_before(partition, owned.mark)
         return records, marks, not cycle.under_way
+
+    def written_by(self, partition: int) -> list[tuple[str, bytes]]:
+        """Headers of a checkpoint."""
+        return [(WRITER_HEADER, self._owned[partition].writer.encode())]
 
     def _where(self, asset: str) -> Due | None:
         place = self._folder.on_terms(asset)
@@ -173,7 +180,14 @@ class Partitions:
         self._owned[partition] = owned = Owned(position, committed, epoch, begin, mark, committed, scored)
         return owned
 
-    async def take_over(self, committed: dict[int, int], ends: dict[int, int], written: set[int], epoch: int) -> dict[int, int]:
+    async def take_over(
+        self,
+        committed: dict[int, int],
+        ends: dict[int, int],
+        written: set[int],
+        epoch: int,
+        announce: Callable[[list[Announcement]], Awaitable[None]],
+    ) -> dict[int, int]:
         """Own exactly these partitions. Returns where to seek. One that we held and nobody moved since keeps its state.
 
         Args:
@@ -181,12 +195,14 @@ class Partitions:
             ends: where each ends now.
             written: those of which somebody has written history: up to where they end, for all we know.
             epoch: generation of the group.
+            announce: writes records; returns when the broker has acknowledged them.
         """
         for partition in list(self._owned):
             if committed.get(partition) != self.commit_offsets()[partition]:
                 self._forget(partition)
         seeks: dict[int, int] = {}
-        new = committed.keys() - set(self._owned)
+        new, writer = committed.keys() - set(self._owned), uuid.uuid4().hex
+        await announce([(self._topics.checkpoint, partition, owner_key(writer), b"{}") for partition in sorted(new)])
         for partition, saved in (await read_checkpoints(self._bootstrap, self._topics, new)).items() if new else ():
             position = max(saved.begin, saved.mark or 0)
             owned = self.own(
@@ -197,6 +213,7 @@ class Partitions:
                 begin=saved.begin,
                 mark=saved.mark or 0,
             )
+            owned.writer, owned.earlier = writer, saved.owners - {owner_key(writer)}
             await asyncio.to_thread(self._restore, partition, saved)  # minutes of Python for a large fleet: heartbeats must go on
             if saved.refused:
                 found = {"partition": partition, "from": saved.begin, "refused": len(saved.refused)}

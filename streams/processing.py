@@ -27,7 +27,7 @@ from models.weight_sources import WeightSources
 from streams import clients, models_topic
 from streams.definitions import Definitions, follow_definitions, read_definitions
 from streams.ending import ended
-from streams.micro_batch import FoldedBatch, slices
+from streams.micro_batch import Announcement, FoldedBatch, slices
 from streams.outbox import Outbox
 from streams.partitions import Partitions
 from streams.past_versions import PastOf
@@ -266,16 +266,20 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.error("telemetry-dropped-unread", extra={**lost, "found": "retention was shorter than nobody read"})
         history = await self._consumer.end_offsets([TopicPartition(self._topics.history, partition) for partition in assigned])
         written = {place.partition for place, end in history.items() if end}
-        seeks = await self._partitions.take_over(committed, {p.partition: end for p, end in ends.items()}, written, epoch)
+        ending = {place.partition: end for place, end in ends.items()}
+        seeks = await self._partitions.take_over(committed, ending, written, epoch, self._announced)
         if set(self._assigned) != assigned:
             return  # another rebalance came meanwhile; the next round looks again
         for partition, offset in seeks.items():
             self._consumer.seek(TopicPartition(self._topics.telemetry, partition), offset)
-        self._outbox.put_all(self._partitions.switching.announce_start(time.time_ns()))
-        await self._outbox.ship()
-        await self._outbox.acknowledged()
+        await self._announced(self._partitions.switching.announce_start(time.time_ns()))
         self._generation = epoch
         log.info("partitions", extra={"assigned": sorted(assigned), "epoch": epoch})
+
+    async def _announced(self, records: list[Announcement]) -> None:
+        self._outbox.put_all(records)
+        await self._outbox.ship()
+        await self._outbox.acknowledged()
 
 
 async def _first(wanted: Coroutine[Any, Any, object], task: asyncio.Task[None]) -> None:

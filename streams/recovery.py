@@ -15,7 +15,19 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 
 from streams import clients
-from streams.checkpoint import MARK_PREFIX, TWIN_PREFIX, Saved, mark_key, read_mark, read_twin, restore_twin, twin_key
+from streams.checkpoint import (
+    MARK_PREFIX,
+    OWNER_PREFIX,
+    TWIN_PREFIX,
+    WRITER_HEADER,
+    Saved,
+    mark_key,
+    owner_key,
+    read_mark,
+    read_twin,
+    restore_twin,
+    twin_key,
+)
 from streams.checkpoint_bytes import SCHEMA, WAY_OUT
 from streams.scoring import TypeScorer
 from streams.topics import Topics
@@ -39,6 +51,7 @@ class PartitionCheckpoint:
     anew: bool = False  # the log was made anew since: what is saved, and what was written, is another's
     refused: dict[bytes, str] = field(default_factory=dict)  # keys of checkpoints that can't be used, and why
     migrated: int = 0  # of the twins, that were of an older schema
+    owners: set[bytes] = field(default_factory=set)  # keys of the records of those who took over
     twins: dict[str, Saved] = field(default_factory=dict)
 
 
@@ -46,7 +59,7 @@ async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[
     """The newest checkpoints of some partitions."""
     wanted = [TopicPartition(topics.checkpoint, partition) for partition in sorted(partitions)]
     found = {partition.partition: PartitionCheckpoint() for partition in wanted}
-    latest: dict[int, dict[bytes, bytes]] = {partition.partition: {} for partition in wanted}
+    latest: dict[int, dict[bytes, _Written]] = {partition.partition: {} for partition in wanted}
     consumer = clients.consumer(bootstrap, client_id="livetwin-recovery")
     await consumer.start()
     try:
@@ -69,18 +82,44 @@ async def read_checkpoints(bootstrap: str, topics: Topics, partitions: Iterable[
                         if record.value is None:
                             latest[partition.partition].pop(record.key, None)
                         elif record.key is not None:
-                            latest[partition.partition][record.key] = record.value
+                            written = _Written(record.value, record.offset, dict(record.headers).get(WRITER_HEADER, b"").decode())
+                            latest[partition.partition][record.key] = written
     finally:
         await consumer.stop()
     await asyncio.to_thread(_take_all, found, latest)
     return found
 
 
-def _take_all(found: Mapping[int, PartitionCheckpoint], latest: Mapping[int, Mapping[bytes, bytes]]) -> None:
-    for number, values in latest.items():
-        for key, value in values.items():
-            _take(found[number], key, value)
-        _refuse_another_log(number, found[number])
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The newest record of a key."""
+
+    value: bytes
+    offset: int
+    writer: str  # empty: written before writers had names
+
+
+def _take_all(found: Mapping[int, PartitionCheckpoint], latest: Mapping[int, Mapping[bytes, _Written]]) -> None:
+    for number, records in latest.items():
+        of = found[number]
+        for key, record in records.items():
+            _take(of, key, record.value)
+        _refuse_another_log(number, of)
+        of.owners = {key for key in records if key.startswith(OWNER_PREFIX)}
+        _begin_at_overwritten(number, of, records)
+
+
+def _begin_at_overwritten(number: int, of: PartitionCheckpoint, records: Mapping[bytes, _Written]) -> None:
+    """Twins that a former owner wrote over those of who wrote the mark are older than it: begin at the oldest of them."""
+    mark = records.get(mark_key(number))
+    since = records.get(owner_key(mark.writer)) if mark is not None else None
+    if of.mark is None or mark is None or since is None:
+        return
+    for asset, saved in of.twins.items():
+        record = records[twin_key(asset)]
+        if record.offset > since.offset and record.writer != mark.writer and saved.next_offset < of.mark:
+            log.warning("checkpoint-of-former-owner", extra={"partition": number, "asset": asset, "from": saved.next_offset})
+            of.mark = saved.next_offset
 
 
 def _take(into: PartitionCheckpoint, key: bytes, value: bytes) -> None:

@@ -50,5 +50,5 @@ class Saving:
 
     async def _put(self, records: list[tuple[int, bytes, bytes | None]]) -> None:
         for partition, key, value in records:
-            self._outbox.put(self._topic, partition, key, value)
+            self._outbox.put(self._topic, partition, key, value, self._partitions.written_by(partition))
         await self._outbox.ship()

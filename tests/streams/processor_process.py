@@ -44,7 +44,7 @@ async def main(bootstrap: str, prefix: str, group: str) -> None:
         group=group,
         stop=stop,
         session_timeout_ms=int(os.environ.get("SESSION_MS", "6000")),
-        checkpoint_every_s=0.5,
+        checkpoint_every_s=float(os.environ.get("CHECKPOINT_S", "0.5")),
         batch_max_records=int(os.environ.get("BATCH", "97")),
         batch_wait_ms=int(os.environ.get("BATCH_WAIT_MS", "50")),
     )

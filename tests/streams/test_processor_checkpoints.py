@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from models.served import ServedModel
 from streams import clients
+from streams.checkpoint import OWNER_PREFIX
 from streams.checkpoint_bytes import unpack
 from tests.streams.plant import TYPE, Outputs, Plant, readings, trained
 from tests.streams.processor_role import Machine, checkpoints, done, state_of
@@ -71,7 +72,11 @@ def damaged(key: bytes, value: bytes) -> bytes:
 
 async def rewrite(plant: Plant, change: Change, also: dict[tuple[int, bytes], bytes]) -> None:
     """Change the newest checkpoint of every key, in its partition."""
-    newest = {(one.partition, one.key): one.value for one in await clients.read_to_end(plant.bootstrap, plant.topics.checkpoint)}
+    newest = {
+        (one.partition, one.key): one.value
+        for one in await clients.read_to_end(plant.bootstrap, plant.topics.checkpoint)
+        if not one.key.startswith(OWNER_PREFIX)
+    }
     async with clients.producer(plant.bootstrap, client_id="another version") as producer:
         for (partition, key), value in {**{at: change(at[1], value) for at, value in newest.items()}, **also}.items():
             await producer.send_and_wait(plant.topics.checkpoint, value, key=key, partition=partition)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
 import pytest
 
 from models.served import ServedModel
+from streams import clients
+from streams.checkpoint import TWIN_PREFIX, WRITER_HEADER, mark_key, owner_key
 from tests.faults import processes
 from tests.faults.tail import until_committed
 from tests.streams.plant import Plant, readings, trained
@@ -62,6 +65,64 @@ async def test_one_that_slept_through_anothers_whole_life_goes_on_from_where_tha
         await done(rough)
     finally:
         for role in (sleeper, other):
+            if role.running():
+                role.send(signal.SIGCONT)
+                await role.end()
+    same(await rough.outputs(), await calm.outputs())
+
+
+async def overwritten(plant: Plant) -> bool:
+    """Whether a twin of the sleeper stands over its successor's, before a mark of the successor."""
+    newest = {(one.partition, one.key): one for one in await clients.read_to_end(plant.bootstrap, plant.topics.checkpoint)}
+    for (partition, key), twin in newest.items():
+        mark = newest.get((partition, mark_key(partition)))
+        if mark is not None and key.startswith(TWIN_PREFIX):
+            (writer, by) = (dict(one.headers)[WRITER_HEADER] for one in (twin, mark))
+            since = newest[partition, owner_key(by.decode())].offset
+            if writer != by and since < twin.offset < mark.offset:
+                return True
+    return False
+
+
+async def test_what_one_that_slept_saves_over_the_checkpoints_of_its_successor_misleads_nobody(
+    kafka: str, topic_prefix: str, model: ServedModel, tmp_path: Path
+) -> None:
+    """Its twins are older than the successor's mark: who takes over from both begins at those twins."""
+    values = readings(3 * STEPS)
+    calm = await plant_with(kafka, f"{topic_prefix}calm.", model, tmp_path)
+    await calm.feed(values)
+    only = processes.processor(kafka, calm.topics.prefix, tmp_path, "only")
+    only.start()
+    try:
+        await done(calm)
+    finally:
+        await only.end()
+
+    rough = await plant_with(kafka, f"{topic_prefix}rough.", model, tmp_path)
+    sleeper, other, third = (
+        processes.processor(kafka, rough.topics.prefix, tmp_path, name) for name in ("sleeper", "other", "third")
+    )
+    sleeper.start(CHECKPOINT_S="3600")  # what it saves, it saves when it hears that its partitions are another's
+    try:
+        await rough.feed(values[:, :STEPS])
+        await done(rough)
+        sleeper.send(signal.SIGSTOP)
+        other.start(CHECKPOINT_S="0.2")
+        await rough.feed(values[:, STEPS : 2 * STEPS], first=STEPS)
+        await done(rough)
+        sleeper.send(signal.SIGCONT)
+        for _ in range(1200):
+            if await overwritten(rough):
+                break
+            await asyncio.sleep(0.1)
+        assert await overwritten(rough), sleeper.said()
+        for role in (sleeper, other):
+            await role.end(signal.SIGKILL)
+        third.start()
+        await rough.feed(values[:, 2 * STEPS :], first=2 * STEPS)
+        await done(rough)
+    finally:
+        for role in (sleeper, other, third):
             if role.running():
                 role.send(signal.SIGCONT)
                 await role.end()

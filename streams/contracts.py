@@ -10,24 +10,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from streams.checkpoint import WRITER_HEADER
 from streams.dead_letter import HEADERS as DEAD_LETTER_HEADERS
 from streams.formats.cloud_events import ARROW, JSON, STRUCTURED
 from streams.formats.schemas import CLOUD_EVENT, CLOUD_EVENT_OF_EVENT, COLUMNS, EVENT, SINGLE
 from streams.homes import AssetHome
-from streams.records import (
-    EPOCH_HEADER,
-    Alert,
-    AlertCommand,
-    DemoCommand,
-    Feedback,
-    ModelAlias,
-    ModelCommand,
-    ModelVersion,
-    Refusal,
-    Serving,
-    Signal,
-    TwinState,
-)
+from streams.model_records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving
+from streams.records import EPOCH_HEADER, Alert, AlertCommand, DemoCommand, Feedback, Signal, TwinState
 from streams.unknown_assets import UnknownAsset
 from twin.fleet import TwinDeclaration
 
@@ -72,6 +61,7 @@ def _text_headers(required: list[str], **about: str) -> Schema:
 
 
 _EPOCH = _text_headers([EPOCH_HEADER], **{EPOCH_HEADER: "consumer-group generation of the owner; an older one is ignored"})
+_WRITER = _text_headers([], **{WRITER_HEADER: "name under which the owner took over; none: from before there were names"})
 _EVENT_HEADERS = _text_headers(
     ["ce_specversion", "ce_id", "ce_source", "ce_type"],
     ce_specversion="1.0",
@@ -182,8 +172,9 @@ CONTRACTS: Final[dict[str, Contract]] = {
         "What a new owner of a partition goes on from; internal",
         BOTH,
         (
-            Message("Checkpoint", "all state of one twin, as streams/checkpoint_bytes.py says", r"^twin/[\s\S]+$", None, BYTES),
-            Message("CheckpointMark", "offset to fold from", "^partition/[0-9]+$", _MARK),
+            Message("Checkpoint", "one twin, as streams/checkpoint_bytes.py says", r"^twin/[\s\S]+$", None, BYTES, _WRITER),
+            Message("CheckpointMark", "offset to fold from", "^partition/[0-9]+$", _MARK, headers=_WRITER),
+            Message("CheckpointOwner", "somebody took over, by this name", "^owner/[0-9a-f]{32}$", {"type": "object"}),
         ),
     ),
     "monitoring": Contract("Figures a minute of event time; nobody writes it yet", (), ()),

@@ -2,8 +2,8 @@
 
 In:   records of those topics, as a consumer group; many historians share the partitions where the store allows many writers.
 Out:  rows in a `TwinStore`; what can't be decoded in `dead-letter`, also of what feeders write to `events`.
-Offsets are committed after the store has taken a batch, so a crash repeats and never skips. A store that is away makes it wait
-with its partitions paused: Kafka keeps, the group keeps its member, memory holds one batch. No alert waits for any of this.
+Offsets are committed after the store has taken a batch: a crash repeats, never skips. A store that is away makes it wait with its
+partitions paused: Kafka keeps, the group keeps its member, memory holds one batch. No alert waits for any of this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from streams.historian_records import Batch, Item, RecordRefused
 from streams.history import HistoryBlock
 from streams.lag import sources
 from streams.lag_keeping import LagKeeping
-from streams.records import Alert, Serving
+from streams.model_records import Serving
+from streams.records import Alert
 from streams.stores.port import KeepsLag, StoreError, StoreUnavailable, TwinStore
 from streams.topics import Topics
 from streams.waiting import pause
@@ -72,8 +73,7 @@ class Historian:
     ) -> None:
         self.stats = stats or HistorianStats()
         self.keeps_lag = False  # of several historians one: who has the first partition of the history
-        self._bootstrap = bootstrap
-        self._topics = topics
+        self._bootstrap, self._topics = bootstrap, topics
         self._sources = sources(topics)["historian"]
         self._store = store
         self._group = group

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from streams.formats.events import decode_event
 from streams.history import HistoryBlock
-from streams.records import Alert, Serving
+from streams.model_records import Serving
+from streams.records import Alert
 from streams.topics import Topics
 from twin.errors import LivetwinError, ReadingRefused
 

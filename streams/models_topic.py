@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import TypeAdapter, ValidationError
 
 from streams import clients
-from streams.records import ModelAlias, ModelCommand, ModelsRecord, ModelVersion, Refusal, Serving, models_key
+from streams.model_records import ModelAlias, ModelCommand, ModelsRecord, ModelVersion, Refusal, Serving, models_key
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from streams.micro_batch import Reached
-from streams.records import Switch
+from streams.model_records import Switch
 
 
 @dataclass(slots=True)

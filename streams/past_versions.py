@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from models.port import VersionRefused
 from streams.definitions import Definitions
+from streams.model_records import Serving, Switch
 from streams.models_topic import ModelsView
-from streams.records import Serving, Switch
 from streams.scoring import Switches
 from streams.serving import NOT_HERE, VersionShelf, VersionsMissing
 from twin.types import TwinType

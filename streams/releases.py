@@ -17,8 +17,8 @@ from aiokafka import AIOKafkaProducer
 from models.port import VersionRefused
 from models.update import Update, UpdateFailed
 from models.weights import WeightFiles, version_number
+from streams.model_records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, models_key
 from streams.models_topic import ModelsView, ModelView
-from streams.records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, models_key
 from streams.topics import Topics
 from twin.type_revisions import sharing_weights
 from twin.types import TwinType

@@ -12,8 +12,8 @@ import logging
 
 from models.registry import Registry, RegistryUnavailable, RunRecord
 from models.weights import path_of
+from streams.model_records import ModelVersion
 from streams.models_topic import ModelsView, ModelView
-from streams.records import ModelVersion
 from streams.releases import Releases
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from models import version as version_file
 from models.port import VersionRefused
 from models.served import ServedModel
 from models.weight_sources import WeightSources
+from streams.model_records import ModelAlias, Refusal, Switch
 from streams.models_topic import Change, ModelsView
-from streams.records import ModelAlias, Refusal, Switch
 from twin.errors import LivetwinError
 from twin.types import TwinType
 

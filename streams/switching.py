@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from models.port import Served
 from streams.definitions import Definitions
 from streams.micro_batch import Announcement
+from streams.model_records import Serving, Switch, models_key
 from streams.owned import Owned
 from streams.past_versions import PastOf
-from streams.records import Serving, Switch, models_key
 from streams.scoring import Switches, TypeScorer
 from streams.serving import Champions
 from streams.topics import Topics

@@ -23,8 +23,8 @@ from models.update import UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
 from streams import clients
 from streams.lag import TRAINER, NotedPosition, group_of
+from streams.model_records import ModelAlias, ModelCommand
 from streams.models_topic import Change, ModelsView, follow
-from streams.records import ModelAlias, ModelCommand
 from streams.releases import Releases
 from streams.replaying import Replay
 from streams.run_recording import RunRecording

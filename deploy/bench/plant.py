@@ -20,7 +20,7 @@ from models import version as version_file
 from models.served import ServedModel
 from models.training import train
 from streams import clients
-from streams.records import ModelAlias, models_key
+from streams.model_records import ModelAlias, models_key
 from streams.topics import Topics
 from twin.types import NS_PER_S, TwinType, compile_type
 

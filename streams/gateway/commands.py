@@ -14,7 +14,8 @@ from streams.demo import fault_key
 from streams.gateway.problem import ApiError, not_found
 from streams.gateway.producing import RecordProducer
 from streams.gateway.views import LiveViews
-from streams.records import AlertCommand, DemoCommand, ModelCommand, models_key
+from streams.model_records import ModelCommand, models_key
+from streams.records import AlertCommand, DemoCommand
 from streams.topics import Topics
 
 AlertAction = Literal["acknowledge", "shelve", "comment", "false-alarm"]

@@ -14,8 +14,8 @@ from streams.gateway.page_html import Content, Html, chip, code, empty, esc, lin
 from streams.gateway.page_shell import explain, markup, set_content, shell
 from streams.gateway.page_words import DECISION, OTHER, clock, number
 from streams.gateway.problem import ApiError
+from streams.model_records import ModelVersion
 from streams.models_topic import ModelView
-from streams.records import ModelVersion
 
 _SHOWN: Final = 12  # versions
 _CHOICES: Final = 30  # versions that can be promoted by hand

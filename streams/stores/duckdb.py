@@ -18,7 +18,8 @@ from pathlib import Path
 import duckdb
 
 from streams.history import HistoryBlock
-from streams.records import Alert, Serving
+from streams.model_records import Serving
+from streams.records import Alert
 from streams.stores import duckdb_limits, duckdb_reads, duckdb_writes
 from streams.stores.duckdb_catalog import Catalog, TypeTable, create_or_check
 from streams.stores.fencing import EpochFence, Fence

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
-from streams.records import Alert, Serving
+from streams.model_records import Serving
+from streams.records import Alert
 from streams.stores import influxdb_limits, influxdb_records, influxdb_setup, influxdb_steps
 from streams.stores.fencing import EpochFence, Fence
 from streams.stores.influxdb_catalog import Catalog, TypeFields

@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from streams.lag import RoleLag
-from streams.records import Alert, Serving, alert_id
+from streams.model_records import Serving
+from streams.records import Alert, alert_id
 from streams.stores.fencing import Fence
 from streams.stores.influxdb_catalog import measurement_of
 from streams.stores.influxdb_lines import line, original

@@ -12,7 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
-from streams.records import Alert, Serving
+from streams.model_records import Serving
+from streams.records import Alert
 from twin.errors import LivetwinError
 
 

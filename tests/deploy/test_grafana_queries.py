@@ -26,7 +26,8 @@ from deploy.influxd import InfluxDbAddress
 from deploy.type_files import files_of, read_types
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
-from streams.records import Alert, Serving, Switch, alert_id
+from streams.model_records import Serving, Switch
+from streams.records import Alert, alert_id
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb, Rows
 from streams.stores.influxdb_setup import Buckets

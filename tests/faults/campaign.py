@@ -29,7 +29,8 @@ from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.history import HistoryBlock
 from streams.homes import PREFIX as HOME
-from streams.records import EPOCH_HEADER, Alert, AlertCommand, Serving, Signal, TwinState
+from streams.model_records import Serving
+from streams.records import EPOCH_HEADER, Alert, AlertCommand, Signal, TwinState
 from streams.stores.duckdb import DuckDbStore
 from tests.faults.injections import Injection
 from tests.faults.system import PARTITIONS, System

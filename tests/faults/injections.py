@@ -23,8 +23,8 @@ from aiokafka.errors import KafkaError
 
 from models import version as version_file
 from models.weights import path_of
+from streams.model_records import ModelAlias, ModelCommand, ModelVersion, models_key
 from streams.models_topic import read_models
-from streams.records import ModelAlias, ModelCommand, ModelVersion, models_key
 from tests.faults import processes
 from tests.faults.processes import Role
 from tests.faults.system import System

@@ -27,7 +27,7 @@ from deploy.ports import why_taken
 from models import version as version_file
 from models.served import ServedModel
 from streams import clients
-from streams.records import ModelVersion, models_key
+from streams.model_records import ModelVersion, models_key
 from tests.faults import processes
 from tests.faults.processes import Role
 from tests.faults.tail import until_committed

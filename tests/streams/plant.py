@@ -19,7 +19,8 @@ from models.served import ServedModel
 from models.training import train
 from streams import clients
 from streams.history import HistoryBlock
-from streams.records import ModelAlias, Signal, TwinState, models_key
+from streams.model_records import ModelAlias, models_key
+from streams.records import Signal, TwinState
 from streams.topics import Topics
 from twin.block import StepBlock
 from twin.types import NS_PER_S, compile_type

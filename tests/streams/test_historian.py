@@ -13,7 +13,7 @@ import pytest
 from streams import clients
 from streams.formats.events import decode_event
 from streams.historian import Historian, HistorianStats, run_historian
-from streams.records import ModelCommand, models_key
+from streams.model_records import ModelCommand, models_key
 from tests.streams.formats.wire import Headers, event_headers, structured
 from twin.errors import ReadingRefused
 

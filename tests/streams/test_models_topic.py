@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from deploy.topics import ensure_topics
 from streams import clients
+from streams.model_records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch, models_key
 from streams.models_topic import Change, ModelsView, follow, read_models
-from streams.records import ModelAlias, ModelCommand, ModelVersion, Record, Refusal, Serving, Switch, models_key
+from streams.records import Record
 from streams.topics import Topics
 
 TYPE = "dtmi:livetwin:water:Tank;1"

@@ -15,10 +15,10 @@ from streams.definitions import Definitions
 from streams.homes import Homes
 from streams.log_record import PlainRecord
 from streams.micro_batch import Announcement, Outputs
+from streams.model_records import ModelAlias, models_key
 from streams.models_topic import ModelsView
 from streams.partitions import Partitions
 from streams.past_versions import PastOf
-from streams.records import ModelAlias, models_key
 from streams.serving import Champions, VersionShelf
 from streams.topics import Topics
 from tests.streams.plant import ASSETS, INTERFACE, START, TYPE, readings, trained

@@ -14,9 +14,9 @@ from models import version as version_file
 from models.served import ServedModel
 from streams import clients
 from streams.history import HistoryBlock
+from streams.model_records import ModelAlias, models_key
 from streams.models_topic import ModelsView, read_models
 from streams.processor import ProcessorStats, run_processor
-from streams.records import ModelAlias, models_key
 from tests.streams.plant import TYPE, Plant, readings, trained
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

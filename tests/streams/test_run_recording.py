@@ -10,8 +10,8 @@ import pytest
 
 from models.registry import Registry
 from models.weights import WeightFiles
+from streams.model_records import ModelVersion, models_key
 from streams.models_topic import ModelsView
-from streams.records import ModelVersion, models_key
 from streams.releases import Releases
 from streams.run_recording import RunRecording
 

@@ -23,8 +23,8 @@ from models.registry import Registry
 from models.weights import WeightFiles
 from streams import clients
 from streams.lag import TRAINER, LagProbe
+from streams.model_records import ModelCommand, models_key
 from streams.models_topic import ModelsView, ModelView, follow
-from streams.records import ModelCommand, models_key
 from streams.topics import Topics
 from streams.trainer import run_trainer
 from twin.fleet import TwinDeclaration

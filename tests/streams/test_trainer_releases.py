@@ -15,8 +15,8 @@ from deploy.topics import ensure_topics
 from models.update import Update, UpdateFailed
 from models.weights import WeightFiles, path_of
 from streams import clients, releases
+from streams.model_records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch
 from streams.models_topic import ModelsView, ModelView, follow, read_models
-from streams.records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch
 from streams.releases import Releases
 from streams.topics import Topics
 from twin.types import compile_type

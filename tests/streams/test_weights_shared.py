@@ -17,11 +17,11 @@ from streams.history import HistoryBlock
 from streams.homes import Homes
 from streams.log_record import PlainRecord
 from streams.micro_batch import Outputs
+from streams.model_records import ModelAlias, models_key
 from streams.models_topic import ModelsView
 from streams.partitions import Partitions
 from streams.past_versions import PastOf
 from streams.period_replay import PeriodReplay
-from streams.records import ModelAlias, models_key
 from streams.scoring import Switches
 from streams.serving import Champions, VersionShelf
 from streams.topics import Topics

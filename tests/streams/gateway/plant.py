@@ -20,21 +20,8 @@ from deploy.feeds.water_fleet import water_declarations, water_interfaces
 from deploy.feeds.water_plant import WaterPlant, simulate
 from streams import clients
 from streams.history import HistoryBlock
-from streams.records import (
-    Alert,
-    ChannelEvidence,
-    DemoCommand,
-    EventRecord,
-    Evidence,
-    ModelAlias,
-    ModelVersion,
-    Refusal,
-    Serving,
-    Switch,
-    TwinState,
-    alert_id,
-    models_key,
-)
+from streams.model_records import ModelAlias, ModelVersion, Refusal, Serving, Switch, models_key
+from streams.records import Alert, ChannelEvidence, DemoCommand, EventRecord, Evidence, TwinState, alert_id
 from streams.topics import Topics
 from twin.block import StepBlock
 from twin.quality import Quality, word

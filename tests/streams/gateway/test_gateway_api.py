@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from streams.clients import read_to_end
-from streams.records import AlertCommand, DemoCommand, ModelCommand
+from streams.model_records import ModelCommand
+from streams.records import AlertCommand, DemoCommand
 from tests.streams.gateway.conftest import Running
 from tests.streams.gateway.plant import LEAK, NS
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from models import version as version_file
 from models.served import ServedModel
-from streams.records import ModelAlias, ModelVersion, models_key
+from streams.model_records import ModelAlias, ModelVersion, models_key
 from tests.faults import processes
 from tests.streams.gateway.conftest import await_answer, gateway_process
 from tests.streams.gateway.test_gateway_browser import FLAGS

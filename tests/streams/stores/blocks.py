@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streams.history import HistoryBlock
-from streams.records import Alert, Evidence, Serving, Switch
+from streams.model_records import Serving, Switch
+from streams.records import Alert, Evidence
 
 SECOND_NS = 1_000_000_000
 PUMP = "dtmi:test:Pump;1"

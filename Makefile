@@ -1,6 +1,7 @@
 # Everything a user or developer runs. Works with GNU make 3.81 (macOS) and newer, on Linux and macOS.
 PY := .venv/bin/python
 NAB ?= ../shared/data/nab
+WORKERS ?= 2
 export TORCH PYTHON
 
 .PHONY: asyncapi help run test check bench bench-rivals eval test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
@@ -16,7 +17,7 @@ run: environment ## set everything up and run livetwin with the demo plant; the 
 	@exec .venv/bin/livetwin up $(ARGS)
 
 test: environment-dev ## set everything up and run all tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: environment-dev ## ruff, formatting, strict mypy, import contracts: all of them, even when one fails
 	@failed=; \

@@ -16,7 +16,7 @@ help: ## what there is (this list)
 run: environment ## set everything up and run livetwin with the demo plant; the page is on http://127.0.0.1:8080
 	@exec .venv/bin/livetwin up $(ARGS)
 
-test: environment-dev ## set everything up and run all tests
+test: environment-dev ## set everything up and run all tests, in two processes (WORKERS=1: in one)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: environment-dev ## ruff, formatting, strict mypy, import contracts: all of them, even when one fails

@@ -54,6 +54,16 @@ async def done(plant: Plant) -> None:
     await until_committed(plant.bootstrap, f"{plant.topics.prefix}processor", [plant.topics.telemetry], within_s=300)
 
 
+async def run(machine: Machine, plant: Plant) -> None:
+    """Let a machine work off what there is, and end it in order."""
+    machine.role.start()
+    try:
+        await machine.owns()
+        await done(plant)
+    finally:
+        assert await machine.role.end() == 0, machine.role.said()
+
+
 async def checkpoints(plant: Plant) -> dict[bytes, bytes]:
     """The newest checkpoint of each twin, and the marks. Not who took over: each run has other names."""
     found: dict[bytes, bytes] = {}

@@ -18,7 +18,7 @@ from streams import clients
 from streams.checkpoint import OWNER_PREFIX
 from streams.checkpoint_bytes import unpack
 from tests.streams.plant import TYPE, Outputs, Plant, readings, trained
-from tests.streams.processor_role import Machine, checkpoints, done, state_of
+from tests.streams.processor_role import Machine, checkpoints, run, state_of
 from tests.streams.test_period_replay import until
 from tests.streams.test_processor_exactness import same
 from twin.arena import Arena
@@ -91,15 +91,6 @@ async def doctor(machine: Machine) -> str:
     (line,) = [line for line in role.log.read_text().splitlines() if line.split()[1:2] == ["checkpoints"]]
     role.log.unlink()
     return line
-
-
-async def run(machine: Machine, plant: Plant) -> None:
-    machine.role.start()
-    try:
-        await machine.owns()
-        await done(plant)
-    finally:
-        assert await machine.role.end() == 0, machine.role.said()
 
 
 async def halfway(kafka: str, prefix: str, model: ServedModel, folder: Path) -> tuple[Plant, Machine]:

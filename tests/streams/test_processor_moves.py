@@ -16,7 +16,7 @@ import pytest
 from models.served import ServedModel
 from tests.faults.tail import behind
 from tests.streams.plant import TYPE, Outputs, Plant, readings, trained, variant
-from tests.streams.processor_role import Machine, checkpoints, done, state_of
+from tests.streams.processor_role import Machine, checkpoints, done, run, state_of
 from tests.streams.test_period_replay import serves_everywhere, until
 from tests.streams.test_processor_exactness import same
 
@@ -110,11 +110,7 @@ async def test_another_machine_goes_on_to_the_bit(
 
     address = http(gone / "models") if how == signal.SIGKILL else str(gone / "models")
     second = Machine(plant, tmp_path, "b", BATCH_MAX_RECORDS="311", BATCH_WAIT_MS="9", WEIGHTS=address)
-    second.role.start()
-    try:
-        await done(plant)
-    finally:
-        assert await second.role.end() == 0, second.role.said()
+    await run(second, plant)
     found = await plant.outputs()
     same(found, expected)
     # windows, open steps, what cleaning carries over, risk and alarm counters, conditions and their onsets
@@ -153,11 +149,7 @@ async def test_a_machine_without_the_weights_takes_nothing_over_and_says_the_way
     assert "LIVETWIN_WEIGHTS" in told[0]
 
     second = Machine(plant, tmp_path, "b", MISSING_VERSIONS="skip")
-    second.role.start()
-    try:
-        await done(plant)
-    finally:
-        assert await second.role.end() == 0, second.role.said()
+    await run(second, plant)
     found = await plant.outputs()
     assert len(found.history) == 6 * (STEPS - 3)
     assert {row[-1] for row in found.history.values()} == {versions[0].version, versions[1].version, ""}  # type: ignore[index]

@@ -13,7 +13,7 @@ from streams import clients
 from streams.checkpoint import TWIN_PREFIX, WRITER_HEADER, mark_key, owner_key
 from tests.faults import processes
 from tests.faults.tail import until_committed
-from tests.streams.plant import Plant, readings, trained
+from tests.streams.plant import Outputs, Plant, readings, trained
 from tests.streams.test_processor_exactness import same
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -35,18 +35,32 @@ async def done(plant: Plant) -> None:
     await until_committed(plant.bootstrap, f"{plant.topics.prefix}processor", [plant.topics.telemetry], within_s=120)
 
 
+async def undisturbed(kafka: str, prefix: str, model: ServedModel, folder: Path) -> Outputs:
+    """What one processor makes of all readings."""
+    plant = await plant_with(kafka, prefix, model, folder)
+    await plant.feed(readings(3 * STEPS))
+    only = processes.processor(kafka, prefix, folder, "only")
+    only.start()
+    try:
+        await done(plant)
+    finally:
+        await end_all(only)
+    return await plant.outputs()
+
+
+async def end_all(*roles: processes.Role) -> None:
+    """End those that still run, also one that sleeps."""
+    for role in roles:
+        if role.running():
+            role.send(signal.SIGCONT)
+            await role.end()
+
+
 async def test_one_that_slept_through_anothers_whole_life_goes_on_from_where_that_one_was(
     kafka: str, topic_prefix: str, model: ServedModel, tmp_path: Path
 ) -> None:
     values = readings(3 * STEPS)
-    calm = await plant_with(kafka, f"{topic_prefix}calm.", model, tmp_path)
-    await calm.feed(values)
-    only = processes.processor(kafka, calm.topics.prefix, tmp_path, "only")
-    only.start()
-    try:
-        await done(calm)
-    finally:
-        await only.end()
+    expected = await undisturbed(kafka, f"{topic_prefix}calm.", model, tmp_path)
 
     rough = await plant_with(kafka, f"{topic_prefix}rough.", model, tmp_path)
     sleeper, other = (processes.processor(kafka, rough.topics.prefix, tmp_path, name) for name in ("sleeper", "other"))
@@ -64,11 +78,8 @@ async def test_one_that_slept_through_anothers_whole_life_goes_on_from_where_tha
         sleeper.send(signal.SIGCONT)
         await done(rough)
     finally:
-        for role in (sleeper, other):
-            if role.running():
-                role.send(signal.SIGCONT)
-                await role.end()
-    same(await rough.outputs(), await calm.outputs())
+        await end_all(sleeper, other)
+    same(await rough.outputs(), expected)
 
 
 async def overwritten(plant: Plant) -> bool:
@@ -89,14 +100,7 @@ async def test_what_one_that_slept_saves_over_the_checkpoints_of_its_successor_m
 ) -> None:
     """Its twins are older than the successor's mark: who takes over from both begins at those twins."""
     values = readings(3 * STEPS)
-    calm = await plant_with(kafka, f"{topic_prefix}calm.", model, tmp_path)
-    await calm.feed(values)
-    only = processes.processor(kafka, calm.topics.prefix, tmp_path, "only")
-    only.start()
-    try:
-        await done(calm)
-    finally:
-        await only.end()
+    expected = await undisturbed(kafka, f"{topic_prefix}calm.", model, tmp_path)
 
     rough = await plant_with(kafka, f"{topic_prefix}rough.", model, tmp_path)
     sleeper, other, third = (
@@ -122,8 +126,5 @@ async def test_what_one_that_slept_saves_over_the_checkpoints_of_its_successor_m
         await rough.feed(values[:, 2 * STEPS :], first=2 * STEPS)
         await done(rough)
     finally:
-        for role in (sleeper, other, third):
-            if role.running():
-                role.send(signal.SIGCONT)
-                await role.end()
-    same(await rough.outputs(), await calm.outputs())
+        await end_all(sleeper, other, third)
+    same(await rough.outputs(), expected)

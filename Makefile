@@ -33,7 +33,7 @@ bench-rivals: environment-dev ## the same job in Faust, Quix Streams, Bytewax an
 	@deploy/bench/rivals/environment.sh
 	$(PY) -m deploy.bench rivals $(ARGS)
 
-eval: environment-dev ## score a public benchmark of anomaly detection (NAB=folder of it); writes build/eval.json
+eval: environment-dev ## how well faults are found: a public benchmark (NAB=folder of it), injected faults; writes build/eval.json
 	$(PY) -m deploy.eval --nab $(NAB) $(ARGS)
 
 test-services: environment-dev ## only the tests on real services (Kafka, InfluxDB, a browser), saying which are skipped and why

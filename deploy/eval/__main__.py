@@ -1,132 +1,110 @@
-"""`make eval`: score the Numenta Anomaly Benchmark, print the figures beside published ones, write `build/eval.json`.
+"""`make eval`: how well livetwin detects, on a public benchmark and on injected faults; prints figures, writes `build/eval.json`.
 
-    python -m deploy.eval [--nab FOLDER] [--jobs N] [--seed N] [--each]
+    python -m deploy.eval [--nab FOLDER] [--faults N] [--seed N] [--jobs N] [--only nab|water|host] [--each] [--check | --record]
 
-Deterministic for a seed on one machine. Nothing of a running livetwin is touched.
+Deterministic for a seed on one machine, whatever the number of jobs. Nothing of a running livetwin is touched.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: sums have one order
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from deploy.bench import figures
 from deploy.bench.figures import Figure
-from deploy.eval.nab import BenchmarkMissing, NabSeries, livetwin_scores, read_corpus, read_reference
-from deploy.eval.nab_scoring import PROFILES, STANDARD, LabelledSeries, score_corpus
+from deploy.eval import recorded
+from deploy.eval.fault_table import by_kind
+from deploy.eval.host import evaluate_host
+from deploy.eval.nab import BenchmarkMissing, read_corpus
+from deploy.eval.nab_figures import evaluated, score_all, scorer_checks, show_each
+from deploy.eval.water import Plan, evaluate_water
 from twin.errors import LivetwinError
 
-# normalised figures of the standard profile, from the benchmark's own list of results
-PUBLISHED = {"ARTime": 74.9, "Numenta HTM": 70.1, "KNN-CAD": 58.0, "Random Cut Forest": 51.7, "windowed Gaussian": 39.6}
 WRITTEN = Path("build") / "eval.json"
-UNIT = "of 100"
+HOST_WEEKS = 2
+MANY_FAULTS = 1000  # from so many on twice as many fault-free weeks are watched too
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m deploy.eval", description="Detection of livetwin on a public benchmark.")
+    arguments = _arguments()
+    console = Console(stderr=True)
+    parts: dict[str, list[Figure]] = {}
+    wrong: list[str] = []
+    try:
+        if arguments.only in (None, "nab"):
+            wrong = _nab(arguments, parts)
+        if arguments.only in (None, "water") and arguments.faults:
+            weeks = arguments.weeks or (8 if arguments.faults >= MANY_FAULTS else 4)
+            plan = Plan(faults=arguments.faults, seed=arguments.seed, weeks=weeks, jobs=arguments.jobs)
+            parts[f"water, {plan.faults} faults, seed {plan.seed}"] = evaluate_water(plan, console)
+        if arguments.only in (None, "host"):
+            parts[f"host, seed {arguments.seed}"] = evaluate_host(arguments.seed, HOST_WEEKS, arguments.jobs)
+    except LivetwinError as error:
+        sys.exit(f"eval: {error}; no figure was written")
+    found = [one for part in parts.values() for one in part]
+    table, others = by_kind(found)
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else 130).print(table)
+    figures.show(others)
+    figures.write(found, WRITTEN)
+    print(f"eval: written to {WRITTEN}")
+    if wrong:
+        sys.exit(f"eval: the scorer differs from the benchmark: {', '.join(wrong)}; no figure above can be trusted")
+    if arguments.record:
+        recorded.write(parts, recorded.RECORDED)
+        print(f"eval: recorded in {recorded.RECORDED}")
+    if arguments.check:
+        worse = recorded.compare(parts, recorded.read(recorded.RECORDED))
+        print("\n".join(worse.told))
+        if worse.fallen:
+            sys.exit("eval: " + "\neval: ".join(worse.fallen))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m deploy.eval", description="Detection of livetwin: a benchmark, and faults.")
     parser.add_argument("--nab", type=Path, default=Path("build/nab"), help="folder of the benchmark [build/nab]")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="series scored at once [as many as cores]")
-    parser.add_argument("--seed", type=int, default=0, help="of training [0]")
-    parser.add_argument("--each", action="store_true", help="print the score of each series too")
-    parser.add_argument(
-        "--scores", type=Path, default=None, help="also write all scores, one series after the other, into this .npz"
-    )
-    arguments = parser.parse_args()
+    parser.add_argument("--faults", type=int, default=240, help="injected into the water plant; 3000 for narrow figures [240]")
+    parser.add_argument("--weeks", type=int, default=0, help="fault-free ones of the plant [4, or 8 from 1000 faults on]")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes [as many as cores]")
+    parser.add_argument("--seed", type=int, default=0, help="of training, faults, demand and noise [0]")
+    parser.add_argument("--only", choices=("nab", "water", "host"), default=None, help="one part [all]")
+    parser.add_argument("--each", action="store_true", help="print the benchmark's score of each series too")
+    parser.add_argument("--check", action="store_true", help="fail where a figure fell below the recorded one")
+    parser.add_argument("--record", action="store_true", help="record these figures as what --check compares with")
+    parser.add_argument("--scores", type=Path, default=None, help="also write the benchmark's scores, one after the other: .npz")
+    return parser.parse_args()
+
+
+def _nab(arguments: argparse.Namespace, parts: dict[str, list[Figure]]) -> list[str]:
+    """Score the benchmark, or say that it is skipped; checks of the scorer that failed.
+
+    Raises:
+        LivetwinError: a series can't be scored, or the benchmark alone was asked for and is not there.
+    """
     try:
         corpus = read_corpus(arguments.nab)
     except BenchmarkMissing as error:
-        sys.exit(f"eval: {error}")
+        if arguments.only == "nab":
+            raise
+        print(f"eval: the benchmark is skipped: {error}")
+        return []
     labelled = [one.labelled for one in corpus]
     checks = scorer_checks(arguments.nab, labelled)
-    try:
-        scores = _score_all(corpus, arguments.seed, arguments.jobs)
-    except LivetwinError as error:
-        sys.exit(f"eval: {error}; no figure was written")
+    scores = score_all(corpus, arguments.seed, arguments.jobs)
     if arguments.scores is not None:
         arguments.scores.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(arguments.scores, names=np.array([one.name for one in labelled]), scores=np.concatenate(scores))
-    found = evaluated(labelled, scores)
     if arguments.each:
-        _show_each(labelled, scores)
-    figures.show([*checks, *found])
-    figures.write([*checks, *found], WRITTEN)
-    print(f"eval: written to {WRITTEN}")
-    if wrong := [one.measure for one in checks if one.ratio is not None and abs(one.ratio - 1) > 1e-6]:
-        sys.exit(f"eval: the scorer differs from the benchmark: {', '.join(wrong)}; no figure above can be trusted")
-
-
-def scorer_checks(folder: Path, labelled: Sequence[LabelledSeries]) -> list[Figure]:
-    """Detectors whose figure is known: one that says nothing, one that knows all, and a published one where it is at hand."""
-    silent = [np.zeros(one.rows) for one in labelled]
-    knowing = [np.isin(np.arange(one.rows), [first for first, _ in one.windows]).astype(float) for one in labelled]
-    found = [
-        Figure("NAB scorer, null detector", score_corpus(labelled, silent).value, UNIT, 0.0),
-        Figure.beside("NAB scorer, perfect detector", score_corpus(labelled, knowing).value, UNIT, 100.0),
-    ]
-    if (reference := read_reference(folder)) is not None:
-        value = score_corpus(labelled, [reference.scores[one.name] for one in labelled]).value
-        found.append(Figure.beside(f"NAB scorer, {reference.name}", value, UNIT, reference.standard))
-    return found
-
-
-def evaluated(labelled: Sequence[LabelledSeries], scores: Sequence[NDArray[np.float64]]) -> list[Figure]:
-    """All profiles, each half of the series at the threshold of the whole, and the published figures."""
-    standard = score_corpus(labelled, scores)
-    found = [Figure(f"NAB, {profile.name}", score_corpus(labelled, scores, profile).value, UNIT) for profile in PROFILES]
-    for half, name in enumerate(("tuned on", "held out")):
-        chosen = [number for number, one in enumerate(labelled) if held_out(one.name) == bool(half)]
-        part = score_corpus(
-            [labelled[number] for number in chosen], [scores[number] for number in chosen], threshold=standard.threshold
-        )
-        found.append(Figure(f"NAB, {STANDARD.name}, the {len(chosen)} series {name}", part.value, UNIT))
-    found += [
-        Figure.beside(f"NAB, {STANDARD.name}, beside {name}", standard.value, UNIT, value) for name, value in PUBLISHED.items()
-    ]
-    return found
-
-
-def held_out(name: str) -> bool:
-    """Whether a series is of the half, by name, that settings are not fitted to, only checked against.
-
-    >>> held_out("realKnownCause/nyc_taxi.csv")
-    True
-    """
-    return hashlib.sha256(name.encode()).digest()[0] % 2 == 1
-
-
-def _score_all(corpus: Sequence[NabSeries], seed: int, jobs: int) -> list[NDArray[np.float64]]:
-    """Scores of every series, by a few processes: none depends on the others or on how many are scored at once."""
-    with (
-        ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool,
-        Progress(console=Console(stderr=True)) as progress,
-    ):
-        task = progress.add_task("series", total=len(corpus))
-        waiting = [pool.submit(livetwin_scores, one, seed) for one in corpus]
-        for one in waiting:
-            one.add_done_callback(lambda _: progress.advance(task))
-        return [one.result() for one in waiting]
-
-
-def _show_each(labelled: Sequence[LabelledSeries], scores: Sequence[NDArray[np.float64]]) -> None:
-    found = score_corpus(labelled, scores)
-    table = Table("series", "windows", "raw score", "held out")
-    for one in labelled:
-        table.add_row(one.name, str(len(one.windows)), f"{found.by_series[one.name]:.2f}", "yes" if held_out(one.name) else "")
-    Console().print(table)
+        show_each(labelled, scores)
+    parts[f"nab, seed {arguments.seed}"] = [*checks, *evaluated(labelled, scores)]
+    return [one.measure for one in checks if one.ratio is not None and abs(one.ratio - 1) > 1e-6]
 
 
 if __name__ == "__main__":

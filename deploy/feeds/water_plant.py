@@ -80,6 +80,7 @@ class WaterPlant:
         }
         self.layout = {kind: (tuple(assets), CHANNELS[kind]) for kind, assets in names.items()}
         self.faults = Faults(self.layout, step_s)
+        self.demand_share = 1.0  # of what customers usually take; for evaluations, no part of the saved state
         self._leaking: set[str] = set()
         self._river_on = True
         if state is None:
@@ -132,7 +133,7 @@ class WaterPlant:
 
     def _advance(self) -> dict[str, Floats]:
         hydraulics = self.hydraulics
-        demand = self._demand.at(self._step_number * self.step_s)
+        demand = self._demand.at(self._step_number * self.step_s) * self.demand_share
         hydraulics.set_demands(demand)
         levels = hydraulics.levels_m()
         commands = self._control(levels)

@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 import pytest
 
-from deploy.eval.__main__ import evaluated, scorer_checks
 from deploy.eval.nab import BenchmarkMissing, livetwin_scores, read_corpus
+from deploy.eval.nab_figures import evaluated, scorer_checks
 from deploy.eval.nab_scoring import FEW_MISSED, STANDARD, LabelledSeries, row_weights, score_corpus
 
 # 100 rows, of which 15 are on probation; windows of ten rows

@@ -61,10 +61,17 @@ def main() -> None:
         recorded.write(parts, recorded.RECORDED)
         print(f"eval: recorded in {recorded.RECORDED}")
     if arguments.check:
+        _check(parts)
+
+
+def _check(parts: dict[str, list[Figure]]) -> None:
+    try:
         worse = recorded.compare(parts, recorded.read(recorded.RECORDED))
-        print("\n".join(worse.told))
-        if worse.fallen:
-            sys.exit("eval: " + "\neval: ".join(worse.fallen))
+    except recorded.NothingRecorded as error:
+        sys.exit(f"eval: {error}")
+    print("\n".join(worse.told))
+    if worse.fallen:
+        sys.exit("eval: " + "\neval: ".join(worse.fallen))
 
 
 def _arguments() -> argparse.Namespace:

@@ -37,8 +37,8 @@ class Architecture:
     channels: int
     past: int = 64
     horizons: int = 8
-    width: int = 32
-    hidden: int = 128
+    width: int = 16
+    hidden: int = 96
     rank: int = 4
     recent: int = 8  # newest steps that also go straight to the head
     dropout: float = 0.05

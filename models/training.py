@@ -113,6 +113,8 @@ def train(
 
     # the forecaster
     architecture = Architecture(twins=twins, channels=channels, past=WINDOW, horizons=HORIZONS)
+    if base is not None:  # its sizes, which may be those of an older release
+        architecture = replace(base.info.architecture, twins=twins)
     network = Forecaster(architecture)
     network.step.copy_(torch.from_numpy(fleet_fit.usual_steps(x, training)))
     if base is not None:

@@ -28,11 +28,12 @@ from deploy.bench.scale import measure_scale
 from deploy.bench.start import measure_start
 from deploy.bench.stores import measure_stores
 from deploy.bench.swaps import measure_swaps
-from deploy.bench.throughput import measure_throughput, meet_twins
+from deploy.bench.throughput import Throughput, meet_twins
 from deploy.kafka import EmbeddedKafka
 
 MEASURES = ("throughput", "processes", "swaps", "latency", "checkpoints", "scale", "start", "stores", "formats")
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
+ROUNDS = 3  # of the whole job and what it is held against
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
@@ -83,9 +84,10 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float,
         versions = [await asyncio.to_thread(trained, home / "models", seed=seed) for seed in (1, 2)]
         for readings_a_step in (1, 10) if "throughput" in wanted else ():
             span = days * SHORT_DAYS if readings_a_step == 1 else days  # or it would be worked off in a second
-            filled = await _filled(bootstrap, f"bench{readings_a_step}.", span, readings_a_step, versions[0], met=True)
             print("bench: consume; consume, decode, fold; the whole job ...", flush=True)
-            found += await measure_throughput(filled)
+            throughput = Throughput(readings_a_step)
+            await _filled(bootstrap, f"bench{readings_a_step}.", span, readings_a_step, versions[0], throughput=throughput)
+            found += throughput.figures()
         if "processes" in wanted:
             print("bench: one processor process, then two ...", flush=True)
             found += await measure_processes(bootstrap, "processes.", versions[0], SHORT_DAYS * days)
@@ -108,16 +110,30 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float,
 
 
 async def _filled(
-    bootstrap: str, prefix: str, days: float, readings_a_step: int, versions: list[SavedVersion], *, met: bool = False
+    bootstrap: str,
+    prefix: str,
+    days: float,
+    readings_a_step: int,
+    versions: list[SavedVersion],
+    *,
+    throughput: Throughput | None = None,
 ) -> BenchPlant:
     """A plant on topics of its own: a checkpoint of another measure would spare a processor the work."""
 
     async def meet(plant: BenchPlant) -> None:
         await promote(bootstrap, plant.topics, versions)
-        if met:
+        if throughput is not None:
             await meet_twins(plant)
 
-    filled = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step, meet=meet)
+    filled = await BenchPlant.filled(
+        bootstrap,
+        prefix,
+        days=days,
+        readings_a_step=readings_a_step,
+        meet=meet,
+        rounds=1 if throughput is None else ROUNDS,
+        each=None if throughput is None else throughput.measure,
+    )
     print(f"bench: {filled.records:,} records on the broker, {readings_a_step} a step", flush=True)
     return filled
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from aiokafka import TopicPartition
 
 from deploy.feeds.producer import FeedProducer
 from deploy.feeds.water import telemetry
@@ -40,7 +42,8 @@ class BenchPlant:
     topics: Topics
     records: int
     readings_a_step: int
-    met: int = 0  # of them, the first ones, which `meet` saw
+    met: int = 0  # of them, the first ones, which were there when the newest stretch began
+    starts: dict[TopicPartition, int] = field(default_factory=dict)  # where that stretch begins
 
     @classmethod
     async def filled(
@@ -51,23 +54,48 @@ class BenchPlant:
         days: float,
         readings_a_step: int,
         meet: Callable[[BenchPlant], Awaitable[None]] | None = None,
+        rounds: int = 1,
+        each: Callable[[BenchPlant], Awaitable[None]] | None = None,
     ) -> BenchPlant:
-        """Days of telemetry; `meet` is called when every twin has sent a few steps of it, and the rest follows."""
+        """Days of telemetry; `meet` is called when every twin has sent a few steps of it, and the rest follows.
+
+        With `rounds` so many stretches of so many days, and `each` is called when one is there.
+        """
         topics = Topics(prefix)
         await ensure_topics(bootstrap, topics, PARTITIONS)
         reading_s = STEP_S // readings_a_step
         plant = WaterPlant(reading_s, SEED, MONDAY_NS + LEARNT_DAYS * 86_400 * NS_PER_S)
-        records = met = 0
+        found = cls(bootstrap, topics, 0, readings_a_step)
         async with FeedProducer(bootstrap, topics, client_id="livetwin-bench") as producer:
             await producer.define(water_interfaces(STEP_S), water_declarations(plant.layout))
-            for number in range(round(days * 86_400 / reading_s)):
-                if meet is not None and number == MET_STEPS * readings_a_step:
-                    met = records
-                    await meet(cls(bootstrap, topics, records, readings_a_step))
-                readings = telemetry(plant, 1)
-                await producer.telemetry(readings)
-                records += len(readings)
-        return cls(bootstrap, topics, records, readings_a_step, met)
+
+            async def fed(to: BenchPlant, readings: int) -> BenchPlant:
+                starts, records = await _ends(bootstrap, topics.telemetry), to.records
+                for _ in range(readings):
+                    values = telemetry(plant, 1)
+                    await producer.telemetry(values)
+                    records += len(values)
+                return cls(bootstrap, topics, records, readings_a_step, to.records, starts)
+
+            if meet is not None:
+                found = await fed(found, MET_STEPS * readings_a_step)
+                await meet(found)
+            for _ in range(rounds):
+                found = await fed(found, round(days * 86_400 / reading_s))
+                if each is not None:
+                    await each(found)
+        return found
+
+
+async def _ends(bootstrap: str, topic: str) -> dict[TopicPartition, int]:
+    """The next offset of each partition."""
+    reader = clients.consumer(bootstrap, topic, client_id="livetwin-bench")
+    await reader.start()
+    try:
+        ends: dict[TopicPartition, int] = await reader.end_offsets(list(reader.assignment()))
+        return ends
+    finally:
+        await reader.stop()
 
 
 def types_of_twins() -> dict[str, str]:

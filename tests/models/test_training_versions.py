@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from models import training
 from models.alarm_rate import choose, onsets
 from models.evaluate import evaluate
 from models.fleet_fit import inherit
-from models.network import Forecaster
+from models.network import Architecture, Forecaster
 from models.split import split_in_time
 from models.training import Trained, TrainingImpossible, train
 from tests.models.fleets import rhythm, type_of
@@ -73,6 +76,15 @@ def test_fine_tuning_leaves_the_backbone_and_moves_the_adapters(small: StepBlock
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(("levels", "join")))
     assert not torch.equal(before["up"], after["up"])
     assert tuned.model.fits(first.model)
+
+
+def test_a_version_of_other_sizes_is_fine_tuned_with_its_own(small: StepBlock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that an older release has trained."""
+    monkeypatch.setattr(training, "Architecture", partial(Architecture, width=32, hidden=128))
+    older = trained_on(small)
+    monkeypatch.undo()
+    tuned = trained_on(small, base=older, number=2)
+    assert tuned.model.info.architecture == older.model.info.architecture != trained_on(small).model.info.architecture
 
 
 def test_a_new_twin_starts_on_the_fleets_mean_adapter(first: Trained) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from models import hygiene
 from models.registry import Registry
 from models.update import UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
@@ -182,7 +183,8 @@ class Trainer:
     async def _round(self, builder: StepBlockBuilder, stop: asyncio.Event) -> None:
         type, commands = builder.type, self._asked.pop(builder.type.slug, [])
         block = builder.block()
-        exclude = self._replay.periods.exclude(block)
+        left_out = self._replay.periods.left_out(block)
+        exclude = left_out.mask
         alias = self._view.alias(type.slug)
         seen = self._steps_seen(alias)
         fine_tune = alias is not None and block.steps < _ANEW * seen
@@ -214,7 +216,7 @@ class Trainer:
                 await self._releases.publish_failure(type, found)
         else:
             found.figures[PRETRAINED] = float(seen if found.base is not None else block.steps)
-            found.figures["excluded_steps"] = float(exclude.sum())
+            found.figures.update(hygiene.counts(block.values, block.quality, left_out))
             await self._releases.publish(type, found, compared_with=alias.champion if alias else None)
         for command in commands:
             await self._releases.done(command)

@@ -1,7 +1,7 @@
 """Which periods of a twin must not train: open or past alerts, and what people say of a period.
 
 In:   records of `alerts` (the whole alert, newest revision counts) and `feedback`.
-Out:  a mask over a `StepBlock`: True where a step is left out.
+Out:  `LeftOut` over steps of twins: which are left out, and for which reason.
 A false alarm, and feedback `normal`, bring a period back; any other label leaves it out, whatever the alerts say.
 Pure: no clock, no I/O. Unreadable records are skipped, counted and logged.
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from models.hygiene import LeftOut
 from streams.records import Alert, Feedback
 from twin.block import StepBlock
 
@@ -67,28 +69,37 @@ class TrainingPeriods:
         except ValidationError as error:
             self._skip("feedback", error)
 
-    def exclude(self, block: StepBlock) -> NDArray[np.bool_]:
-        """(A, T), True where a step must not train."""
-        row = {asset: index for index, asset in enumerate(block.assets)}
-        begin_ns = block.first_step * block.period_ns
-        self._forget(row, begin_ns)
-        mask = np.zeros((len(block.assets), block.steps), np.bool_)
-        for period in self._alerts.values():
-            if period.asset in row and not period.false_alarm:
-                onset_ns = period.onset_ns - _ONSET_STEPS * block.period_ns
-                mask[row[period.asset], _steps(block, onset_ns, period.cleared_ns)] = True
-        for label in self._labels:
-            if label.asset in row:
-                mask[row[label.asset], _steps(block, label.from_ns, label.to_ns)] = label.label != NORMAL
-        return mask
+    def left_out(self, block: StepBlock) -> LeftOut:
+        """Which steps of a block must not train."""
+        self._forget(set(block.assets), block.first_step * block.period_ns)
+        return self.of_rows(block.assets, np.full(len(block.assets), block.first_step), block.steps, block.period_ns)
 
-    def _forget(self, row: dict[str, int], begin_ns: int) -> None:
+    def of_rows(self, assets: Sequence[str], first_step: NDArray[np.int64], steps: int, period_ns: int) -> LeftOut:
+        """The same for N rows of `steps` steps, each of its own twin and first step, (N,) each."""
+        shape = (len(assets), steps)
+        alerted, labelled, normal, false = (np.zeros(shape, np.bool_) for _ in range(4))
+        rows: dict[str, list[int]] = {}
+        for row, asset in enumerate(assets):
+            rows.setdefault(asset, []).append(row)
+        for period in self._alerts.values():
+            onset_ns = period.onset_ns - _ONSET_STEPS * period_ns
+            for row in rows.get(period.asset, ()):
+                covered = _steps(int(first_step[row]), steps, period_ns, onset_ns, period.cleared_ns)
+                (false if period.false_alarm else alerted)[row, covered] = True
+        for label in self._labels:
+            for row in rows.get(label.asset, ()):
+                covered = _steps(int(first_step[row]), steps, period_ns, label.from_ns, label.to_ns)
+                labelled[row, covered], normal[row, covered] = label.label != NORMAL, label.label == NORMAL
+        strange = alerted & ~normal & ~labelled
+        return LeftOut(strange, labelled, (false | (alerted & normal)) & ~strange & ~labelled)
+
+    def _forget(self, assets: Collection[str], begin_ns: int) -> None:
         self._alerts = {
             key: period
             for key, period in self._alerts.items()
-            if period.asset not in row or period.cleared_ns is None or period.cleared_ns > begin_ns
+            if period.asset not in assets or period.cleared_ns is None or period.cleared_ns > begin_ns
         }
-        self._labels = [label for label in self._labels if label.asset not in row or label.to_ns > begin_ns]
+        self._labels = [label for label in self._labels if label.asset not in assets or label.to_ns > begin_ns]
 
     def _skip(self, topic: str, error: ValidationError) -> None:
         self.unreadable[topic] += 1
@@ -96,8 +107,8 @@ class TrainingPeriods:
         log.warning("training-period-skipped", extra={"topic": topic, "found": found})
 
 
-def _steps(block: StepBlock, from_ns: int, to_ns: int | None) -> slice:
-    """Positions of the steps that overlap [from_ns, to_ns)."""
-    start = from_ns // block.period_ns - block.first_step
-    stop = block.steps if to_ns is None else -(-to_ns // block.period_ns) - block.first_step
+def _steps(first_step: int, steps: int, period_ns: int, from_ns: int, to_ns: int | None) -> slice:
+    """Positions of the steps, of `steps` from `first_step` on, that overlap [from_ns, to_ns)."""
+    start = from_ns // period_ns - first_step
+    stop = steps if to_ns is None else -(-to_ns // period_ns) - first_step
     return slice(max(0, start), max(0, stop))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.hygiene import counts
 from streams.records import Alert, Evidence, Feedback
 from streams.step_blocks import StepBlockBuilder
 from streams.training_periods import TrainingPeriods
@@ -132,7 +133,7 @@ def alert(revision: int = 1, **more: object) -> Alert:
 
 def excluded(periods: TrainingPeriods, block: StepBlock | None = None) -> dict[str, list[int]]:
     block = block or block_of()
-    mask = periods.exclude(block)
+    mask = periods.left_out(block).mask
     return {asset: (np.flatnonzero(mask[row]) + block.first_step).tolist() for row, asset in enumerate(block.assets)}
 
 
@@ -162,6 +163,25 @@ def test_feedback_overrules_alerts_and_later_feedback_overrules_earlier() -> Non
     for asset, start, end, label in (("t1", 112, 115, "normal"), ("t0", 100, 104, "fault"), ("t0", 101, 102, "normal")):
         periods.feedback(Feedback(asset=asset, from_ns=start * PERIOD_NS, to_ns=end * PERIOD_NS, label=label).to_bytes())
     assert excluded(periods) == {"t0": [100, 102, 103], "t1": [*range(105, 112), *range(115, 120)]}
+
+
+def test_each_reason_is_counted_once_and_what_people_bring_back_is_counted_as_used() -> None:
+    periods, block = TrainingPeriods(), block_of()
+    periods.alert(b"a", alert().to_bytes())  # t1 from 105 on
+    periods.alert(b"b", alert(id="b", asset="t0", onset_ns=110 * PERIOD_NS, false_alarm=True).to_bytes())  # t0 from 105 on
+    for start, end, label in ((112, 115, "normal"), (115, 117, "fault")):
+        periods.feedback(Feedback(asset="t1", from_ns=start * PERIOD_NS, to_ns=end * PERIOD_NS, label=label).to_bytes())
+    block.quality[0, 0] = Quality.STUCK | Quality.GAP
+    block.values[1, 0], block.quality[1, 0] = np.nan, Quality.MISSING  # no closed step at all
+    found = counts(block.values, block.quality, periods.left_out(block))
+    assert {name.removeprefix("hygiene_"): int(count) for name, count in found.items() if count} == {
+        "steps": 39,
+        "steps_used": 38 - 10 - 2,
+        "steps_alerted": 10,
+        "steps_labelled": 2,
+        "steps_brought_back": 15 + 3,
+        "cells_stuck": 2,
+    }
 
 
 def test_unreadable_alerts_and_feedback_are_skipped_and_a_removed_alert_is_forgotten() -> None:

@@ -138,4 +138,4 @@ async def test_feedback_leaves_a_period_out(kafka: str, topics: Topics, producer
         await producer.send_and_wait(topics.feedback, key=b"p1", value=label.to_bytes())
         await replay.catch_up()
         block = replay.builders["dtmi:test:Pump;1"].block()
-        assert np.flatnonzero(replay.periods.exclude(block)[0]).tolist() == list(range(10, 15))
+        assert np.flatnonzero(replay.periods.left_out(block).mask[0]).tolist() == list(range(10, 15))

@@ -103,10 +103,28 @@ class TrainerSettings(_Settings):
     """When and on how much the models are fine-tuned."""
 
     train_every_s: float = Field(default=60.0, gt=0, description="wall time between updates")
+    train_every_good_steps: int = Field(
+        default=0,
+        ge=0,
+        description="good steps of all twins of a type after which it is updated before that; 0: never",
+    )
+    train_on_drift: bool = Field(
+        default=True, description="update a type before that when its champion is surprised more than it was"
+    )
+    train_budget_cpu_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="CPU seconds a day for updates; first models, and updates by hand, do not wait for them; 0: no bound",
+    )
     train_min_steps: int = Field(
         default=256, ge=32, description="closed steps a twin type must have before its first model (warm-up)"
     )
     train_max_steps: int = Field(default=4032, ge=64, description="newest closed steps a twin that are trained on")
+    train_old_stretches: int = Field(
+        default=1024,
+        ge=0,
+        description="stretches of 96 steps from all of a twin type's past that are kept beside the newest steps; 0: none",
+    )
     train_seed: int = Field(default=7, description="seed of initial weights and shuffling")
     train_threads: int = Field(default=1, ge=1, description="CPU threads of a training step")
 

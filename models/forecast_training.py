@@ -1,12 +1,13 @@
 """Training of the forecaster: one plain loop, first training and fine-tuning alike.
 
 In:   scaled steps of all twins, which count, which may be targets of training and of calibration.
-Out:  the network with the weights that were best on the calibration steps; `FitFigures`.
+Out:  the network with the weights that were best on the calibration steps and on old stretches; `FitFigures`.
 Same input, seed and thread count → same weights.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.network import Forecaster, student_nll
+from models.old_regime import OldSteps
 
 BATCH = 256
 FIRST_SAMPLES, TUNE_SAMPLES = 150_000, 50_000
@@ -24,6 +26,7 @@ WEIGHT_DECAY = 1e-2  # of a first training
 PULL = 1e-3  # of a fine-tuned weight towards the base, per squared difference
 CUT_SHARE, CUT_STEPS_MIN = 0.4, 8  # share of windows that start late, as a new twin's do, and the fewest steps they keep
 TARGET_CLIP = 20.0
+OLD_SHARE = 0.25  # of a batch, where old stretches are remembered
 CHECKS = 6  # times the calibration loss is looked at
 
 
@@ -34,20 +37,39 @@ class FitFigures:
     loss_calibration: float
     loss_naive: float  # persistence with the best constant scale, one step ahead, on the calibration steps
     loss_one_step: float  # the network's, one step ahead, on the same
+    loss_old_before: float  # on old stretches that never train, with the weights it began with; NaN: none are remembered
+    loss_old: float  # on the same, with those it ended with
 
 
 class Samples:
-    """Windows and the steps that follow them, cut from the record on demand. A twins × T steps × C channels."""
+    """Windows and the steps that follow them, cut from records on demand. R records × T steps × C channels.
+
+    Args:
+        network: tells how long windows and forecasts are.
+        x: (R, T, C) scaled.
+        good: (R, T, C).
+        calendars: (T, features) where all records lie on one grid, else (R, T, features).
+        twins: (R,) the twin of each record; None: record r is twin r's.
+    """
 
     def __init__(
-        self, network: Forecaster, x: NDArray[np.float32], good: NDArray[np.bool_], calendars: NDArray[np.float32]
+        self,
+        network: Forecaster,
+        x: NDArray[np.float32],
+        good: NDArray[np.bool_],
+        calendars: NDArray[np.float32],
+        twins: NDArray[np.int64] | None = None,
     ) -> None:
         a = network.architecture
         self.past, self.horizons = a.past, a.horizons
-        pad = (0, 0, a.past, a.horizons - 1)  # (A, past + T + horizons - 1, C): every step has a whole past and future
+        pad = (0, 0, a.past, a.horizons - 1)  # (R, past + T + horizons - 1, C): every step has a whole past and future
         self.x = torch.nn.functional.pad(torch.from_numpy(x).clamp(-1e4, 1e4), pad)
         self.good = torch.nn.functional.pad(torch.from_numpy(good.astype(np.float32)), pad)
-        self.calendars = torch.from_numpy(calendars)  # (T, features)
+        self.calendars = torch.from_numpy(calendars)
+        self.twins = torch.arange(len(x)) if twins is None else torch.from_numpy(twins)
+
+    def calendar(self, rows: Tensor, steps: Tensor) -> Tensor:
+        return self.calendars[steps] if self.calendars.dim() == 2 else self.calendars[rows, steps]
 
     def inputs(self, rows: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """The `past` steps before `steps`, (N, past, C), and which cells count."""
@@ -72,6 +94,8 @@ def fit_forecaster(
     *,
     fine_tune: bool,
     seed: int,
+    old: OldSteps | None = None,
+    judged: OldSteps | None = None,
 ) -> FitFigures:
     """Train the network in place.
 
@@ -84,11 +108,21 @@ def fit_forecaster(
         calibrate: (A, T) steps that choose the best weights.
         fine_tune: freeze the backbone, train adapters and head.
         seed: of shuffling and of windows that start late; dropout draws from torch's own generator.
+        old: of the past before the record: OLD_SHARE of each batch, and of what chooses the best weights.
+        judged: the same, never trained on: what the figures say of forgetting.
     """
     samples = Samples(network, x, good, calendars)
     train_t, calibrate_t = torch.from_numpy(train), torch.from_numpy(calibrate)
     generator = torch.Generator().manual_seed(seed)
     candidates = train_t.nonzero()  # (M, 2): twin, step
+    sources = [(samples, train_t, candidates, BATCH)]
+    chosen_by = [(samples, calibrate_t, 1.0)]
+    if old is not None and bool((inside := _targets_of(old)).any()):
+        remembered = Samples(network, old.x, old.good, old.calendars, old.twins)
+        of_batch = round(BATCH * OLD_SHARE)
+        sources = [(samples, train_t, candidates, BATCH - of_batch), (remembered, inside, inside.nonzero(), of_batch)]
+        chosen_by = [(samples, calibrate_t, 1 - OLD_SHARE), (remembered, inside, OLD_SHARE)]
+    loss_old_before = _loss_of(network, judged)
     updates = max(20, min(TUNE_SAMPLES if fine_tune else FIRST_SAMPLES, EPOCHS_MAX * len(candidates)) // BATCH)
 
     network.backbone_requires_grad(not fine_tune)
@@ -98,15 +132,16 @@ def fit_forecaster(
     optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0 if fine_tune else WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=updates, pct_start=0.15)
 
-    best_loss, best = _mean_loss(network, samples, calibrate_t), _copied(network)
+    def loss_on_chosen() -> float:
+        return float(sum(share * _mean_loss(network, source, part) for source, part, share in chosen_by))
+
+    best_loss, best = loss_on_chosen(), _copied(network)
     for update in range(updates):
         network.train()
-        chosen = candidates[torch.randint(len(candidates), (BATCH,), generator=generator)]
-        rows, steps = chosen[:, 0], chosen[:, 1]
-        past, counts = samples.inputs(rows, steps)
-        seen = _late_starts(len(rows), samples.past, generator)
-        mean, log_scale = network(rows, past * seen, counts * seen, samples.calendars[steps])
-        target, weight = samples.targets(rows, steps, train_t)
+        drawn = [_draw(*source, generator) for source in sources]
+        twins, past, counts, calendar, target, weight = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        seen = _late_starts(len(twins), samples.past, generator)
+        mean, log_scale = network(twins, past * seen, counts * seen, calendar)
         loss = (student_nll(mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1)
         if fine_tune:
             for parameter, before in zip(trained, start, strict=True):
@@ -117,14 +152,45 @@ def fit_forecaster(
         optimizer.step()
         schedule.step()
         if (update + 1) % max(1, updates // CHECKS) == 0 or update + 1 == updates:
-            loss_now = _mean_loss(network, samples, calibrate_t)
+            loss_now = loss_on_chosen()
             if loss_now < best_loss:
                 best_loss, best = loss_now, _copied(network)
 
     network.load_state_dict(best)
     network.backbone_requires_grad(True)
     naive, one_step = _one_step_losses(network, samples, calibrate_t)
-    return FitFigures(updates * BATCH, _mean_loss(network, samples, train_t), best_loss, naive, one_step)
+    return FitFigures(
+        updates * BATCH,
+        _mean_loss(network, samples, train_t),
+        _mean_loss(network, samples, calibrate_t),
+        naive,
+        one_step,
+        loss_old_before,
+        _loss_of(network, judged),
+    )
+
+
+def _targets_of(old: OldSteps) -> Tensor:
+    """(S, L) steps that have a good cell, and steps before them to forecast from."""
+    inside = torch.from_numpy(old.good.any(axis=2))
+    inside[:, :CUT_STEPS_MIN] = False
+    return inside
+
+
+def _loss_of(network: Forecaster, old: OldSteps | None) -> float:
+    """Mean loss on old stretches; NaN where there is none."""
+    if old is None or not bool((inside := _targets_of(old)).any()):
+        return math.nan
+    return _mean_loss(network, Samples(network, old.x, old.good, old.calendars, old.twins), inside)
+
+
+def _draw(samples: Samples, part: Tensor, candidates: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """`count` windows at random: twins, past, which cells of it count, calendar, target, its weight."""
+    chosen = candidates[torch.randint(len(candidates), (count,), generator=generator)]
+    rows, steps = chosen[:, 0], chosen[:, 1]
+    past, counts = samples.inputs(rows, steps)
+    target, weight = samples.targets(rows, steps, part)
+    return samples.twins[rows], past, counts, samples.calendar(rows, steps), target, weight
 
 
 def _late_starts(n: int, past: int, generator: torch.Generator) -> Tensor:
@@ -149,7 +215,7 @@ def _mean_loss(network: Forecaster, samples: Samples, part: Tensor) -> float:
     rows, steps = _some(part)
     network.eval()
     with torch.inference_mode():
-        mean, log_scale = network(rows, *samples.inputs(rows, steps), samples.calendars[steps])
+        mean, log_scale = network(samples.twins[rows], *samples.inputs(rows, steps), samples.calendar(rows, steps))
         target, weight = samples.targets(rows, steps, part)
         return float((student_nll(mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1))
 
@@ -166,5 +232,5 @@ def _one_step_losses(network: Forecaster, samples: Samples, part: Tensor) -> tup
             return 0.0, 0.0
         error = (target[:, 0] - past[:, -1]).abs()[both]
         naive = student_nll(torch.zeros_like(error), error.median().clamp(min=1e-3).log(), error).mean()
-        mean, log_scale = network(rows, past, counts, samples.calendars[steps])
+        mean, log_scale = network(samples.twins[rows], past, counts, samples.calendar(rows, steps))
         return float(naive), float(student_nll(mean[:, 0], log_scale[:, 0], target[:, 0])[both].mean())

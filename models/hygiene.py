@@ -31,7 +31,9 @@ class LeftOut:
         return np.asarray(self.alerted | self.labelled)
 
 
-def counts(values: NDArray[np.float32], quality: NDArray[np.uint8], left_out: LeftOut) -> dict[str, float]:
+def counts(
+    values: NDArray[np.float32], quality: NDArray[np.uint8], left_out: LeftOut, prefix: str = "hygiene"
+) -> dict[str, float]:
     """What of N rows × T steps × C channels trains and what does not, by reason.
 
     Steps count where they closed with a value of any channel; cells in them by their gravest quality bit.
@@ -56,6 +58,6 @@ def counts(values: NDArray[np.float32], quality: NDArray[np.uint8], left_out: Le
     for bit, count in zip(bits.tolist(), many.tolist(), strict=True):
         if _GRAVEST[bit] != "good":
             cells[str(_GRAVEST[bit])] += count
-    return {f"hygiene_{name}": float(mask.sum()) for name, mask in found.items()} | {
-        f"hygiene_cells_{name}": float(count) for name, count in sorted(cells.items())
+    return {f"{prefix}_{name}": float(mask.sum()) for name, mask in found.items()} | {
+        f"{prefix}_cells_{name}": float(count) for name, count in sorted(cells.items())
     }

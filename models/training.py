@@ -10,6 +10,7 @@ newest steps of the block) is touched by neither: the gate judges on it.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -21,12 +22,14 @@ from models import alarm_rate, fleet_fit, level, version
 from models.detectors import Detectors, Layout
 from models.forecast_training import fit_forecaster
 from models.network import Architecture, Forecaster
+from models.old_regime import for_training_and_judging, scaled
 from models.served import ServedModel, VersionInfo
 from models.split import HOLDOUT_SHARE, bad_marked, only_twins, split_in_time
 from models.table_fitting import fit_all_tables
 from models.windows import DAY_NS, WEEK_NS, calendar, good_cells
 from twin.block import StepBlock
 from twin.errors import LivetwinError
+from twin.stretches import Stretches
 from twin.types import TwinType
 
 __all__ = ["HOLDOUT_SHARE", "Trained", "TrainingImpossible", "train"]
@@ -63,6 +66,7 @@ def train(
     threads: int,
     exclude: NDArray[np.bool_] | None = None,
     holdout_share: float = HOLDOUT_SHARE,
+    old: Stretches | None = None,
 ) -> Trained:
     """Train the version `number` of a type.
 
@@ -76,6 +80,7 @@ def train(
         threads: CPU threads.
         exclude: (A, T) steps under an alarm or marked faulty; they neither train nor calibrate.
         holdout_share: newest steps of the block that are kept for a gate; 0 where no gate will judge.
+        old: stretches from before the block, what must not train marked bad; some of them train beside the block's steps.
 
     Raises:
         TrainingImpossible: no twin has enough good steps.
@@ -119,7 +124,19 @@ def train(
     network.step.copy_(torch.from_numpy(fleet_fit.usual_steps(x, training)))
     if base is not None:
         fleet_fit.inherit(network, base.detectors.network, base.info.assets, block.assets)
-    fit = fit_forecaster(network, x, good, calendars, split.train, split.calibrate, fine_tune=base is not None, seed=seed)
+    learnt, judged = for_training_and_judging(old) if old is not None else (None, None)
+    fit = fit_forecaster(
+        network,
+        x,
+        good,
+        calendars,
+        split.train,
+        split.calibrate,
+        fine_tune=base is not None,
+        seed=seed,
+        old=None if learnt is None else scaled(learnt, block.assets, loc, scale, day=day, week=week),
+        judged=None if judged is None else scaled(judged, block.assets, loc, scale, day=day, week=week),
+    )
 
     # what is fitted in closed form, a twin
     span = fleet_fit.span_for(channels, steps)
@@ -165,6 +182,8 @@ def train(
         "loss_calibration": fit.loss_calibration,
         "loss_one_step": fit.loss_one_step,
         "loss_naive_one_step": fit.loss_naive,
+        "loss_old": fit.loss_old,
+        "loss_old_before": fit.loss_old_before,
         "samples": float(fit.samples),
         "twins": float(twins),
         "twins_learning": float(learning),
@@ -175,4 +194,5 @@ def train(
         "calibration_twin_days": chosen.twin_days,
         "seconds": time.perf_counter() - began,
     }
+    figures = {name: value for name, value in figures.items() if math.isfinite(value)}  # old losses: where there are any
     return Trained(version.decode(payload, origin=f"{info.name} {info.version}"), payload, figures)

@@ -1,6 +1,6 @@
-"""What goes into one update of one twin type, and what comes out: plain arrays and paths, so that both travel to a process.
+"""What goes into an update of one twin type, or a look for drift, and what comes out: arrays and paths, that travel to a process.
 
-Knows no torch: who only hands jobs over need not load it. `models.updating` carries them out.
+Knows no torch: who only hands jobs over need not load it. `models.updating` and `models.drift` carry them out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.block import StepBlock
+from twin.stretches import Stretches
 from twin.types import TwinType
 
 
@@ -29,6 +30,7 @@ class UpdateJob:
     """What one update needs.
 
     `fine_tune` False: the backbone is trained anew (first model, or far more steps than the backbone has seen).
+    `old`: stretches from before the block, what must not train marked bad; None: nothing is remembered.
     """
 
     home: Path
@@ -41,11 +43,50 @@ class UpdateJob:
     alarms_per_twin_day: float
     seed: int
     threads: int
+    old: Stretches | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surprises:
+    """How much a version was surprised, step by step: medians over the twins that are watched, NaN where nobody closed a step."""
+
+    version: str
+    first_step: int
+    medians: NDArray[np.float64]
+
+    @property
+    def next_step(self) -> int:
+        return self.first_step + len(self.medians)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftJob:
+    """What one look for drift needs. `earlier`: what the looks before found of this champion; None: this is the first.
+
+    At most the `steps_max` newest steps are scored; what has risen up to step `ignored_to` is no news.
+    """
+
+    home: Path
+    type: TwinType
+    block: StepBlock
+    champion: Weights
+    earlier: Surprises | None
+    steps_max: int
+    ignored_to: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftFound:
+    """The series with the new steps; in words what has risen, None where nothing has."""
+
+    surprises: Surprises
+    risen: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A trained version, written, and the gate's word on it."""
+    """A trained version, written, and the gate's word on it. `trigger`: why it was trained at all."""
 
     version: str
     uri: str
@@ -55,6 +96,8 @@ class Update:
     promote: bool
     why: str
     figures: dict[str, float]
+    trigger: str = ""
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +106,5 @@ class UpdateFailed:
 
     why: str
     early: bool = False
+    trigger: str = ""
+    cpu_s: float = 0.0

@@ -34,6 +34,7 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
             seed=job.seed,
             threads=job.threads,
             exclude=job.exclude,
+            old=job.old,
         )
     except TrainingImpossible as error:
         return UpdateFailed(str(error), early=True)

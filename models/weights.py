@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from models.port import VersionRefused
 
 SUFFIX = ".safetensors"
+CUT_OFF_S = 3600.0  # a temporary file that nobody has written to for so long is what a crash left
 _NUMBERED = re.compile(r"^(\d+)(?:-|$)")
 
 
@@ -98,8 +100,11 @@ class WeightFiles:
         return sorted(found, key=lambda version: (version_number(version), version))
 
     def prune(self, name: str, *, keep: int, protect: Collection[str]) -> list[str]:
-        """Delete all but the newest `keep` files and those in `protect`; which versions went."""
+        """Delete all but the newest `keep` files and those in `protect`, and what crashes left; which versions went."""
         gone: list[str] = []
+        for path in (self.root / name).glob(".*.tmp"):
+            if time.time() - path.stat().st_mtime > CUT_OFF_S:
+                path.unlink(missing_ok=True)  # whoever wrote it was killed
         for version in self.versions(name)[:-keep] if keep else self.versions(name):
             if version not in protect:
                 self.path(name, version).unlink(missing_ok=True)

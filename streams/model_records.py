@@ -29,6 +29,9 @@ class ModelVersion(Record):
     why: str
     time_ns: int = Field(description="wall clock of the decision")
     figures: dict[str, float] = Field(default={})
+    trigger: str | None = Field(
+        default=None, description="what it was trained for: first | time | volume | drift | hand, and why"
+    )
     run_id: str | None = Field(default=None, description="MLflow run")
 
 

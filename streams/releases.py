@@ -72,6 +72,7 @@ class Releases:
                 why=why,
                 time_ns=self._now_ns(),
                 figures=update.figures,
+                trigger=update.trigger or None,
             )
             await self.write(version)
             if promote:
@@ -116,6 +117,7 @@ class Releases:
                 decision="refused",
                 why=failed.why,
                 time_ns=self._now_ns(),
+                trigger=failed.trigger or None,
             )
             await self.write(version)
         log.warning(

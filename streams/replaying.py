@@ -25,6 +25,7 @@ from streams.folding import Folder
 from streams.formats.readings import latest_times
 from streams.lag import NotedPosition
 from streams.log_record import LogRecord
+from streams.remembering import Remembering
 from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
 from streams.training_periods import TrainingPeriods
@@ -41,9 +42,18 @@ _WARM_UP_STEPS = 64  # folded before the block begins, so that gaps and stuck ru
 class Replay:
     """Blocks of all types, brought up to date on demand. Used from one event loop; folding runs in a thread."""
 
-    def __init__(self, bootstrap: str, topics: Topics, *, max_steps: int, noted: NotedPosition | None = None) -> None:
-        """`noted`: where to tell how far telemetry is read."""
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        *,
+        max_steps: int,
+        remembering: Remembering | None = None,
+        noted: NotedPosition | None = None,
+    ) -> None:
+        """`remembering`: what takes a sample of all closed steps; `noted`: where to tell how far telemetry is read."""
         self._bootstrap, self._topics, self._max_steps, self._noted = bootstrap, topics, max_steps, noted
+        self._remembering = remembering
         self.definitions = Definitions()
         self.periods = TrainingPeriods()
         self.builders: dict[str, StepBlockBuilder] = {}  # by type id
@@ -111,8 +121,11 @@ class Replay:
         if self._revision == self.definitions.revision:
             return False
         self._revision = self.definitions.revision
-        found = [self._other_terms(asset) for arena in self._folder.arenas.values() for asset in arena.row_of]
-        return any(found)
+        found = [asset for arena in self._folder.arenas.values() for asset in arena.row_of if self._other_terms(asset)]
+        if self._remembering is not None:
+            for asset in found:
+                self._remembering.forget(asset)  # what is still in the log comes again
+        return bool(found)
 
     def _other_terms(self, asset: str) -> bool:
         place = self._folder.on_terms(asset)
@@ -130,6 +143,8 @@ class Replay:
                 builder = self.builders[closed.type.id] = StepBlockBuilder(closed.type, max_steps=self._max_steps)
             assets = [str(arena.asset_of[row]) for row in closed.row.tolist()]
             builder.add(assets, closed.step, closed.values, closed.quality)
+            if self._remembering is not None:
+                self._remembering.add(closed.type, assets, closed.step, closed.values, closed.quality)
 
     # ── where to begin ──────────────────────────────────────────────────────────────────────────────────────────────
 

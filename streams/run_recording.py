@@ -97,6 +97,7 @@ class RunRecording:
             why=version.why,
             time_ns=version.time_ns,
             figures=version.figures,
+            params={"trigger": version.trigger} if version.trigger else {},
         )
         run_id = await asyncio.to_thread(self._registry.record, run)
         self._decided[version.name, version.version] = (version.decision, version.why)

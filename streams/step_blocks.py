@@ -33,6 +33,7 @@ class StepBlockBuilder:
         self._row_of: dict[str, int] = {}
         self._steps = max_steps
         self._newest = self._oldest = -1
+        self.good_steps = 0  # twin-steps with a good cell that were taken so far
         self._allocate(16)
 
     def _allocate(self, rows: int) -> None:
@@ -75,20 +76,30 @@ class StepBlockBuilder:
         step, values, quality = step[held], values[held], quality[held]
         held = step > self._newest - self._steps
         row, step = row[held], step[held]
+        self.good_steps += int((np.isfinite(values[held]) & (quality[held] == 0)).any(axis=1).sum())
         slot = step % self._steps
         self._values[row, slot] = values[held]
         self._quality[row, slot] = np.where(np.isnan(values[held]), quality[held] | np.uint8(Quality.MISSING), quality[held])
         np.maximum.at(self._last, row, step)
 
-    def block(self) -> StepBlock:
-        """A copy of what is held, assets by name. Raises ValueError when nothing is."""
-        steps = len(self)
+    @property
+    def assets(self) -> list[str]:
+        """Twins that have a step in the block, by name."""
+        first = self._newest - len(self) + 1
+        return sorted(asset for asset, row in self._row_of.items() if self._last[row] >= first)
+
+    def block(self, *, assets: Sequence[str] | None = None, steps: int | None = None) -> StepBlock:
+        """A copy of what is held, assets by name: all of them, or `assets`; all steps, or the newest `steps`.
+
+        Raises ValueError when nothing is held.
+        """
+        steps = min(len(self), len(self) if steps is None else steps)
         if not steps:
             raise ValueError(
                 f"{self.type.id}: no closed step was replayed yet, expected at least one; there is no block to train on"
             )
         first = self._newest - steps + 1
-        assets = sorted(asset for asset, row in self._row_of.items() if self._last[row] >= first)
+        assets = self.assets if assets is None else assets
         row = np.array([self._row_of[asset] for asset in assets])[:, None]
         slot = (np.arange(steps) + first) % self._steps
         return StepBlock(

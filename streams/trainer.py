@@ -1,4 +1,4 @@
-"""Trainer: on a timer, by hand, and when a type is seen for the first time, fine-tune on recent telemetry and release.
+"""Trainer: when a trigger says so (`streams.triggers`), fine-tune on recent telemetry and what is remembered, and release.
 
 In:   `telemetry` (replayed, see `streams.replaying`), `alerts`, `feedback`, `definitions`; commands and refusals on `models`.
 Out:  weight files, runs in MLflow; versions and the alias on `models` (see `streams.releases`).
@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -23,15 +23,18 @@ from models.registry import Registry
 from models.update import UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
 from streams import clients
+from streams.drift_watch import DriftWatch
 from streams.lag import TRAINER, NotedPosition, group_of
 from streams.model_records import ModelAlias, ModelCommand
 from streams.models_topic import Change, ModelsView, follow
 from streams.releases import Releases
+from streams.remembering import Remembering
 from streams.replaying import Replay
 from streams.run_recording import RunRecording
 from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
 from streams.training_worker import TrainingWorker
+from streams.triggers import Trigger, TriggerRules, Triggers
 from streams.waiting import pause
 
 log = logging.getLogger(__name__)
@@ -47,9 +50,9 @@ _ANEW = 2.0  # the backbone is trained anew when there are this many times the s
 class TrainingRules:
     """When and on how much a type is trained; see `deploy.settings.TrainerSettings`."""
 
-    every_s: float
-    min_steps: int
+    triggers: TriggerRules
     max_steps: int
+    old_stretches: int
     seed: int
     threads: int
     alarms_per_twin_day: float
@@ -63,13 +66,18 @@ async def run_trainer(
     train_every_s: float,
     train_min_steps: int,
     train_max_steps: int,
+    train_old_stretches: int = 1024,
     seed: int,
     threads: int,
     alarms_per_twin_day: float,
     stop: asyncio.Event,
+    train_every_good_steps: int = 0,
+    train_on_drift: bool = True,
+    train_budget_cpu_s: float = 0.0,
 ) -> None:
     """Run until `stop`. Never raises for a broker that is away: it is waited for."""
-    rules = TrainingRules(train_every_s, train_min_steps, train_max_steps, seed, threads, alarms_per_twin_day)
+    triggers = TriggerRules(train_every_s, train_min_steps, train_every_good_steps, train_on_drift, train_budget_cpu_s)
+    rules = TrainingRules(triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day)
     wait_s = 1.0
     while not stop.is_set():
         started = time.monotonic()
@@ -97,12 +105,16 @@ async def _run_once(bootstrap: str, topics: Topics, home: Path, rules: TrainingR
         noted = NotedPosition(bootstrap, group_of(topics, TRAINER), client_id="livetwin-trainer-position")
         opened.push_async_callback(noted.stop)
         await noted.start()
-        replay = await opened.enter_async_context(Replay(bootstrap, topics, max_steps=rules.max_steps, noted=noted))
+        remembering = Remembering(home / "replay", capacity=rules.old_stretches, seed=rules.seed)
+        replay = await opened.enter_async_context(
+            Replay(bootstrap, topics, max_steps=rules.max_steps, remembering=remembering, noted=noted)
+        )
+        remembering.load_periods(replay.periods)
         worker = TrainingWorker()
         opened.push_async_callback(worker.close)
         releases = Releases(producer, topics, view, WeightFiles(home))
         recording = RunRecording(Registry(home), releases, view)
-        trainer = Trainer(replay, worker, releases, view, home, rules, woken)
+        trainer = Trainer(replay, remembering, worker, releases, view, home, rules, woken)
         over = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follow(bootstrap, topics, view, caught_up=caught_up, stop=over, on_change=on_change))
@@ -125,6 +137,7 @@ class Trainer:
     def __init__(
         self,
         replay: Replay,
+        remembering: Remembering,
         worker: TrainingWorker,
         releases: Releases,
         view: ModelsView,
@@ -132,26 +145,30 @@ class Trainer:
         rules: TrainingRules,
         woken: asyncio.Event,
     ) -> None:
-        self._replay, self._worker, self._releases, self._view = replay, worker, releases, view
+        self._replay, self._remembering, self._worker = replay, remembering, worker
+        self._releases, self._view = releases, view
         self._home, self._rules, self._woken = home, rules, woken
         self._asked: dict[str, list[ModelCommand]] = {}  # model name → train by hand
         self._taken: set[str] = set()  # ids of commands that were asked
-        self._enough: dict[str, float] = {}  # type id → monotonic time when it first had enough steps
-        self._tried: dict[str, tuple[int, int]] = {}  # type id → wall time and newest step of the last round
-        self._newest: dict[str, int] = {}  # type id → newest step at the last look
+        self._triggers = Triggers(rules.triggers, now_s=time.time())
+        self._drift = DriftWatch(worker, self._triggers, home, threads=rules.threads)
 
     # ── rounds ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def train_rounds(self, stop: asyncio.Event) -> None:
         """Look every other second whether a type is due, and train it."""
+        self._triggers.go_on(version for model in self._view.models.values() for version in model.versions.values())
         while not stop.is_set():
             await self._replay.catch_up(stop)
             for builder in sorted(self._replay.builders.values(), key=self._first_and_small_first):
                 if stop.is_set():
                     return
                 await self._releases.share(builder.type, self._replay.definitions.types.values())
-                if self._due(builder):
-                    await self._round(builder, stop)
+                if (trigger := self._due(builder)) is not None:
+                    await self._round(builder, trigger, stop)
+                elif self._rules.triggers.on_drift and (alias := self._view.alias(builder.type.slug)) is not None:
+                    await self._drift.look(builder, _champion_of(alias))
+                await asyncio.to_thread(self._remembering.keep, self._replay.periods, builder.newest, builder.type)
             for command in self._asked_of_nobody():
                 await self._releases.refuse(command, "missing: it has no closed steps yet; nothing was trained")
             await pause(stop, _POLL_S)
@@ -160,55 +177,54 @@ class Trainer:
         """Twins without a model wait for the shortest training, not behind another type's next version."""
         return self._view.alias(builder.type.slug) is not None, builder.cells, builder.type.id
 
-    def _due(self, builder: StepBlockBuilder) -> bool:
-        """By hand: at once. First model: when there are enough steps and no backlog is streaming in. Else by the timer."""
-        type_id, name = builder.type.id, builder.type.slug
-        grown, self._newest[type_id] = builder.newest - self._newest.get(type_id, -1), builder.newest
-        if name in self._asked:
-            return True
-        if builder.closed_steps() < self._rules.min_steps:
-            return False
-        tried_ns, newest = self._tried.get(type_id, (0, -1))
-        if type_id not in self._tried and self._view.alias(name) is None:
-            waited_s = time.monotonic() - self._enough.setdefault(type_id, time.monotonic())
-            return grown < self._rules.min_steps // 4 or waited_s >= self._rules.every_s
-        return builder.newest > newest and time.time_ns() - self._last_round_ns(name, tried_ns) >= self._rules.every_s * 1e9
-
-    def _last_round_ns(self, name: str, tried_ns: int) -> int:
-        """Also rounds before a restart count; a version from the future (a clock was set back) does not."""
+    def _due(self, builder: StepBlockBuilder) -> Trigger | None:
+        name = builder.type.slug
         model = self._view.get(name)
-        announced = max((version.time_ns for version in model.versions.values()), default=0) if model else 0
-        return max(tried_ns, announced if announced <= time.time_ns() else 0)
+        announced_ns = max((version.time_ns for version in model.versions.values()), default=0) if model else 0
+        return self._triggers.due(
+            builder,
+            asked=name in self._asked,
+            has_model=self._view.alias(name) is not None,
+            announced_s=announced_ns / 1e9,
+            now_s=time.time(),
+        )
 
-    async def _round(self, builder: StepBlockBuilder, stop: asyncio.Event) -> None:
+    async def _round(self, builder: StepBlockBuilder, trigger: Trigger, stop: asyncio.Event) -> None:
         type, commands = builder.type, self._asked.pop(builder.type.slug, [])
         block = builder.block()
-        left_out = self._replay.periods.left_out(block)
-        exclude = left_out.mask
+        periods = self._replay.periods
+        left_out = periods.left_out(block, since_ns=self._remembering.oldest_ns(type))
+        hygiene_counts = hygiene.counts(block.values, block.quality, left_out)
+        old = None
+        if (remembered := self._remembering.before(type, block.first_step, periods)) is not None:
+            old = remembered[0].without(remembered[1].mask)
+            hygiene_counts |= hygiene.counts(remembered[0].values, remembered[0].quality, remembered[1], "hygiene_old")
         alias = self._view.alias(type.slug)
         seen = self._steps_seen(alias)
         fine_tune = alias is not None and block.steps < _ANEW * seen
-        self._tried[type.id] = (time.time_ns(), builder.newest)
-        log.info(
-            "training",
-            extra={"model": type.slug, "twins": len(block.assets), "steps": block.steps, "excluded": int(exclude.sum())},
-        )
+        self._triggers.began(builder, now_s=time.time())
+        self._drift.answered(builder)
+        told = {"twins": len(block.assets), "steps": block.steps, "excluded": int(left_out.mask.sum())}
+        log.info("training", extra={"model": type.slug, "trigger": str(trigger), **told})
         found = await self._worker.run(
             UpdateJob(
                 home=self._home,
                 type=type,
                 block=block,
-                exclude=exclude,
-                champion=Weights(alias.champion, alias.champion_uri, alias.champion_sha256) if alias else None,
+                exclude=left_out.mask,
+                champion=_champion_of(alias) if alias else None,
                 fine_tune=fine_tune,
                 number=self._releases.next_number(type.slug),
                 alarms_per_twin_day=self._rules.alarms_per_twin_day,
                 seed=self._rules.seed,
                 threads=self._rules.threads,
+                old=old,
             )
         )
         if stop.is_set():
             return
+        self._triggers.budget.spend(found.cpu_s, now_s=time.time())
+        found = replace(found, trigger=str(trigger))
         if isinstance(found, UpdateFailed):
             if found.early and not commands:
                 log.info("training-waits", extra={"model": type.slug, "found": found.why})
@@ -216,7 +232,8 @@ class Trainer:
                 await self._releases.publish_failure(type, found)
         else:
             found.figures[PRETRAINED] = float(seen if found.base is not None else block.steps)
-            found.figures.update(hygiene.counts(block.values, block.quality, left_out))
+            found.figures.update(hygiene_counts)
+            found.figures.update(self._triggers.budget_figure(now_s=time.time()))
             await self._releases.publish(type, found, compared_with=alias.champion if alias else None)
         for command in commands:
             await self._releases.done(command)
@@ -258,6 +275,10 @@ class Trainer:
             for name in list(self._view.models):
                 await self._releases.undo_refused(name)
             await _first_set(stop, self._woken)
+
+
+def _champion_of(alias: ModelAlias) -> Weights:
+    return Weights(alias.champion, alias.champion_uri, alias.champion_sha256)
 
 
 async def _first_set(*events: asyncio.Event) -> None:

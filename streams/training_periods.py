@@ -3,7 +3,7 @@
 In:   records of `alerts` (the whole alert, newest revision counts) and `feedback`.
 Out:  `LeftOut` over steps of twins: which are left out, and for which reason.
 A false alarm, and feedback `normal`, bring a period back; any other label leaves it out, whatever the alerts say.
-Pure: no clock, no I/O. Unreadable records are skipped, counted and logged.
+Pure: no clock, no I/O; what it knows can be kept and taken again. Unreadable records are skipped, counted and logged.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -41,7 +42,7 @@ class TrainingPeriods:
 
     def __init__(self) -> None:
         self._alerts: dict[str, _AlertPeriod] = {}
-        self._labels: list[Feedback] = []
+        self._labels: dict[Feedback, None] = {}  # in the order they were given
         self.unreadable: Counter[str] = Counter()
 
     def alert(self, key: bytes | None, value: bytes | None) -> None:
@@ -65,13 +66,20 @@ class TrainingPeriods:
         if value is None:
             return
         try:
-            self._labels.append(Feedback.model_validate_json(value))
+            label = Feedback.model_validate_json(value)
         except ValidationError as error:
-            self._skip("feedback", error)
+            return self._skip("feedback", error)
+        self._labels.pop(label, None)  # told again, as after a restart: in the order of the log
+        self._labels[label] = None
 
-    def left_out(self, block: StepBlock) -> LeftOut:
-        """Which steps of a block must not train."""
-        self._forget(set(block.assets), block.first_step * block.period_ns)
+    def exclude(self, block: StepBlock) -> NDArray[np.bool_]:
+        """(A, T), True where a step must not train."""
+        return self.left_out(block).mask
+
+    def left_out(self, block: StepBlock, *, since_ns: int | None = None) -> LeftOut:
+        """Which steps of a block must not train. What ended before the block, and before `since_ns`, is forgotten."""
+        begin_ns = block.first_step * block.period_ns
+        self._forget(set(block.assets), begin_ns if since_ns is None else min(begin_ns, since_ns))
         return self.of_rows(block.assets, np.full(len(block.assets), block.first_step), block.steps, block.period_ns)
 
     def of_rows(self, assets: Sequence[str], first_step: NDArray[np.int64], steps: int, period_ns: int) -> LeftOut:
@@ -93,13 +101,29 @@ class TrainingPeriods:
         strange = alerted & ~normal & ~labelled
         return LeftOut(strange, labelled, (false | (alerted & normal)) & ~strange & ~labelled)
 
+    def to_bytes(self) -> bytes:
+        """All that is known, for a process that comes after the log has forgotten some of it."""
+        alerts = {key: asdict(period) for key, period in self._alerts.items()}
+        labels = [label.model_dump(mode="json") for label in self._labels]
+        return orjson.dumps({"alerts": alerts, "labels": labels}, option=orjson.OPT_SORT_KEYS)
+
+    def restore(self, found: bytes) -> None:
+        """Take what `to_bytes` gave, before any record is folded. Raises ValueError where it is something else."""
+        try:
+            told = orjson.loads(found)
+            alerts = {key: _AlertPeriod(**period) for key, period in told["alerts"].items()}
+            labels = [Feedback.model_validate(label) for label in told["labels"]]  # ValidationError is a ValueError
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not the periods of a trainer ({error!r}); the log alone tells them") from error
+        self._alerts, self._labels = alerts, dict.fromkeys(labels)
+
     def _forget(self, assets: Collection[str], begin_ns: int) -> None:
         self._alerts = {
             key: period
             for key, period in self._alerts.items()
             if period.asset not in assets or period.cleared_ns is None or period.cleared_ns > begin_ns
         }
-        self._labels = [label for label in self._labels if label.asset not in assets or label.to_ns > begin_ns]
+        self._labels = {label: None for label in self._labels if label.asset not in assets or label.to_ns > begin_ns}
 
     def _skip(self, topic: str, error: ValidationError) -> None:
         self.unreadable[topic] += 1

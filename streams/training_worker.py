@@ -1,6 +1,6 @@
 """The process that trains: beside the trainer's event loop, at low priority, one update at a time.
 
-In:   `UpdateJob`s.
+In:   `UpdateJob`s, `DriftJob`s.
 Out:  their results; `UpdateFailed` when the process died of one (out of memory, killed). The next job starts a new process.
 It ends when its parent ends, however that happened.
 """
@@ -16,10 +16,12 @@ import os
 import signal
 import sys
 import threading
+import time
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from models.update import Update, UpdateFailed, UpdateJob
+from models.update import DriftFound, DriftJob, Update, UpdateFailed, UpdateJob
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,18 @@ class TrainingWorker:
         return self._process.pid if self._process is not None else None
 
     async def run(self, job: UpdateJob) -> Update | UpdateFailed:
-        """Carry out one job; others wait for it."""
+        """Carry out one update; other jobs wait for it."""
+        found = await self._carry_out(job)
+        assert not isinstance(found, DriftFound)
+        return found
+
+    async def look(self, job: DriftJob) -> DriftFound | UpdateFailed:
+        """Carry out one look for drift; other jobs wait for it."""
+        found = await self._carry_out(job)
+        assert not isinstance(found, Update)
+        return found
+
+    async def _carry_out(self, job: UpdateJob | DriftJob) -> Update | DriftFound | UpdateFailed:
         async with self._busy:
             try:
                 if self._process is None or not self._process.is_alive() or self._jobs >= _JOBS:
@@ -83,9 +96,9 @@ class TrainingWorker:
             pipe.close()
 
 
-def _exchange(pipe: Connection, job: UpdateJob) -> Update | UpdateFailed:
+def _exchange(pipe: Connection, job: UpdateJob | DriftJob) -> Update | DriftFound | UpdateFailed:
     pipe.send(job)
-    found: Update | UpdateFailed = pipe.recv()
+    found: Update | DriftFound | UpdateFailed = pipe.recv()
     return found
 
 
@@ -95,18 +108,23 @@ def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the trainer ends this one in its own time
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from models.updating import update  # torch, seconds: only here
+    from models.drift import look_for_drift  # torch, seconds: only here
+    from models.updating import update
 
     while True:
         try:
-            job: UpdateJob = pipe.recv()
+            job: UpdateJob | DriftJob = pipe.recv()
         except EOFError:
             return
+        found: Update | DriftFound | UpdateFailed
+        began_s = time.process_time()
         try:
-            found = update(job)
+            found = look_for_drift(job) if isinstance(job, DriftJob) else update(job)
         except Exception as error:  # one type's failure must not stop the others
             log.exception("update-failed", extra={"model": job.type.slug})
             found = UpdateFailed(f"training failed: {type(error).__name__}: {error}; the version before keeps serving")
+        if not isinstance(found, DriftFound):
+            found = replace(found, cpu_s=time.process_time() - began_s)
         pipe.send(found)
         del job, found
         _give_memory_back()

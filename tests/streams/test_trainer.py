@@ -27,6 +27,7 @@ from streams.model_records import ModelCommand, models_key
 from streams.models_topic import ModelsView, ModelView, follow
 from streams.topics import Topics
 from streams.trainer import run_trainer
+from tests.faults import processes
 from twin.fleet import TwinDeclaration
 from twin.types import compile_type
 
@@ -187,6 +188,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert model.alias is not None
         assert model.champion is not None
         assert model.champion.base is None
+        assert (model.champion.trigger or "").startswith("first: ")
         assert model.champion.figures["pretrained_steps"] >= MIN_STEPS
         served = version_file.load(
             WeightFiles(tmp_path).verify(model.alias.champion_uri, model.alias.champion_sha256),
@@ -205,6 +207,8 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert second.base == first
         assert second.decision in ("champion", "refused")
         assert second.why
+        assert (second.trigger or "").startswith("time: ")
+        assert second.figures["hygiene_steps_used"] == 2 * second.figures["steps"]
         assert second.figures["pretrained_steps"] == model.versions[first].figures["pretrained_steps"]
 
         # the record of runs
@@ -215,6 +219,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         client = MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
         run = client.get_run(str(model.versions[second.version].run_id))
         assert (run.data.tags["livetwin.version"], run.data.tags["decision"]) == (second.version, second.decision)
+        assert run.data.params["trigger"] == second.trigger
 
     # a restart goes on where the other stopped; a command older than the alias is not carried out again
     assert model.alias is not None
@@ -252,6 +257,37 @@ async def test_a_training_process_that_is_killed_is_announced_and_the_next_round
         model = await watch.until(lambda model: model.alias)
         assert model.alias is not None
         assert model.alias.champion.startswith("0002-")
+
+
+async def test_a_trainer_that_is_killed_in_the_middle_of_training_begins_again_and_answers_what_was_asked(
+    stream: tuple[str, Topics, Plant, Watch], tmp_path: Path
+) -> None:
+    kafka, topics, plant, watch = stream
+    await plant.feed(400)
+    role = processes.trainer(kafka, topics.prefix, tmp_path, every_s=3600)
+    asked = await watch.order("train")
+    running = psutil.Process(role.start().pid)
+    try:
+        while not (" training\n" in role.said() and (at_work := running.children())):
+            assert role.running(), role.said()
+            await asyncio.sleep(0.05)
+        await role.end(signal.SIGKILL)
+        await asyncio.to_thread(psutil.wait_procs, at_work, timeout=60)
+        assert NAME not in watch.view.models or not watch.view.models[NAME].versions
+        half = WeightFiles(tmp_path / "trainer").path(NAME, ".0001-cut.safetensors.1.tmp").with_suffix("")
+        half.parent.mkdir(parents=True, exist_ok=True)
+        half.write_bytes(b"half of a file")
+        os.utime(half, (0, 0))
+        role.start()
+        model = await watch.until(lambda model: model.alias and asked.command_id not in model.commands)
+    finally:
+        if role.running():
+            await role.end(signal.SIGTERM)
+    assert model.alias is not None
+    assert [version.version for version in model.history()] == [model.alias.champion]
+    assert model.alias.champion.startswith("0001-")
+    assert (model.history()[0].trigger or "").startswith("hand: ")
+    assert not half.exists(), "what the crash left is cleared away"
 
 
 async def test_the_trainer_stops_in_the_middle_of_training(stream: tuple[str, Topics, Plant, Watch], tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def alert(revision: int = 1, **more: object) -> Alert:
 
 def excluded(periods: TrainingPeriods, block: StepBlock | None = None) -> dict[str, list[int]]:
     block = block or block_of()
-    mask = periods.left_out(block).mask
+    mask = periods.exclude(block)
     return {asset: (np.flatnonzero(mask[row]) + block.first_step).tolist() for row, asset in enumerate(block.assets)}
 
 
@@ -200,4 +200,4 @@ def test_what_ended_before_the_block_is_forgotten() -> None:
     periods.alert(b"a", alert(2, state="cleared", cleared_ns=113 * PERIOD_NS).to_bytes())
     periods.feedback(Feedback(asset="t1", from_ns=0, to_ns=PERIOD_NS, label="fault").to_bytes())
     assert excluded(periods, block_of(first=200)) == {"t0": [], "t1": []}
-    assert (periods._alerts, periods._labels) == ({}, [])
+    assert (periods._alerts, periods._labels) == ({}, {})

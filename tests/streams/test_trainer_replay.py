@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -14,7 +15,9 @@ from aiokafka import AIOKafkaProducer
 from deploy.topics import ensure_topics
 from streams import clients
 from streams.records import Feedback
+from streams.remembering import Remembering
 from streams.replaying import Replay
+from streams.reservoir import LENGTH
 from streams.topics import Topics
 from twin.fleet import TwinDeclaration
 
@@ -100,6 +103,29 @@ async def test_catching_up_in_pieces_gives_the_block_that_reading_at_once_gives(
     np.testing.assert_array_equal(in_pieces.quality, at_once.quality)
 
 
+async def test_what_the_block_has_left_behind_is_remembered_also_after_a_restart(
+    kafka: str, topics: Topics, producer: AIOKafkaProducer, tmp_path: Path
+) -> None:
+    await declare(producer, topics, "p1")
+    await feed(producer, topics, "p1", range(400))
+    kind, found = "dtmi:test:Pump;1", []
+    for max_steps in (800, 40):  # the second begins near the end of the log
+        remembering = Remembering(tmp_path, capacity=64, seed=1)
+        async with Replay(kafka, topics, max_steps=max_steps, remembering=remembering) as replay:
+            await replay.catch_up()
+            builder = replay.builders[kind]
+            remembered = remembering.before(builder.type, builder.newest, replay.periods)
+            assert remembered is not None
+            found.append(remembered[0])
+            remembering.keep(replay.periods, builder.newest, builder.type)
+    assert len(found[0]) >= 3
+    np.testing.assert_array_equal(found[0].first_step, found[1].first_step)
+    np.testing.assert_array_equal(found[0].values, found[1].values)
+    known = np.isfinite(found[0].values[:, :, 0])
+    step = found[0].first_step[:, None] + np.arange(LENGTH) - FIRST_S // 60
+    np.testing.assert_array_equal(found[0].values[:, :, 0][known], step[known])
+
+
 async def test_what_was_declared_before_a_reading_is_known_to_it(kafka: str, topics: Topics, producer: AIOKafkaProducer) -> None:
     async with Replay(kafka, topics, max_steps=80) as replay:
         await replay.catch_up()
@@ -138,4 +164,4 @@ async def test_feedback_leaves_a_period_out(kafka: str, topics: Topics, producer
         await producer.send_and_wait(topics.feedback, key=b"p1", value=label.to_bytes())
         await replay.catch_up()
         block = replay.builders["dtmi:test:Pump;1"].block()
-        assert np.flatnonzero(replay.periods.left_out(block).mask[0]).tolist() == list(range(10, 15))
+        assert np.flatnonzero(replay.periods.exclude(block)[0]).tolist() == list(range(10, 15))

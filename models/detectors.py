@@ -14,6 +14,7 @@ A row depends on its own window and its twin's tensors only.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models import calibration, level, pca
+from models import attribution, calibration, level, pca
+from models.attribution import Attribution
 from models.network import FREEDOM, Architecture, Forecaster
 
 CLIP = 1e4  # of a scaled value
@@ -38,7 +40,9 @@ class Statistics(NamedTuple):
     shift: Tensor  # (N, C)
     level: Tensor  # (N, C)
     shape: Tensor  # (N, 1)
-    shape_by_channel: Tensor  # (N, C) share of `shape` each channel has
+    level_fault: Tensor  # (N, C) how well a change of that channel alone explains all levels
+    shape_fault: Tensor  # (N, C) how well a change of that channel alone explains the shape
+    off: Tensor  # (N, 4, C) scaled, with sign: how far off each of DETECTORS sees each channel
 
 
 class Forecasts(NamedTuple):
@@ -82,6 +86,9 @@ class Detectors(nn.Module):
     table_level: Tensor
     table_shape: Tensor
     table_fused: Tensor
+    patterns: Tensor
+    shape_left: Tensor
+    level_directions: Tensor
 
     def __init__(self, architecture: Architecture, layout: Layout) -> None:
         super().__init__()
@@ -95,9 +102,23 @@ class Detectors(nn.Module):
         self.register_buffer("centre", torch.zeros(twins, features))
         self.register_buffer("basis", torch.zeros(twins, features, layout.components))
         self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels)))
+        # made from the weights by `derive`, not part of a version file
+        self.register_buffer("patterns", attribution.patterns(layout.span), persistent=False)
+        self.register_buffer("shape_left", torch.ones(twins, attribution.PATTERNS, channels), persistent=False)
+        self.register_buffer("level_directions", torch.zeros(twins, channels, channels), persistent=False)
         rising = torch.tensor(calibration.LEVELS, dtype=torch.float32)
         for name, columns in (("forecast", channels), ("shift", channels), ("level", channels), ("shape", 1), ("fused", 1)):
             self.register_buffer(f"table_{name}", rising.repeat(twins, columns, 1))
+
+    def derive(self) -> None:
+        """Make anew what follows from the weights: call it when they have changed."""
+        with torch.no_grad():
+            self.shape_left.copy_(attribution.left_of_change(self.basis, self.architecture.channels))
+            self.level_directions.copy_(attribution.level_directions(self.level_weights, self.table_level))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that scoring reads: what a version file holds, and what was derived from it."""
+        return dict(itertools.chain(self.named_parameters(), self.named_buffers()))
 
     def scaled(self, rows: Tensor, values: Tensor, good: Tensor) -> Tensor:
         """(N, steps, C) in units of each twin's spread, 0 where not good."""
@@ -153,14 +174,17 @@ class Detectors(nn.Module):
         z = ((x[:, -a.horizons :] - made.mean_before) * torch.exp(-made.log_scale_before)).clamp(-50, 50) * m[:, -a.horizons :]
         count = m[:, -a.horizons :].sum(dim=1)
         shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
+        moved = ((x[:, -a.horizons :] - made.mean_before) * m[:, -a.horizons :]).sum(dim=1) / count.clamp(min=1)
         short, long, known = level.levels(x, m)
-        off_level = (short - level.expected(self.level_weights.index_select(0, rows), short, long, now)).abs() * known
+        off_level = (short - level.expected(self.level_weights.index_select(0, rows), short, long, now)) * known
         filled, enough = _filled(x[:, -self.layout.span :], good[:, -self.layout.span :])
         rest = pca.unexplained(
             self.centre.index_select(0, rows), self.basis.index_select(0, rows), filled.reshape(n, -1)
         ).reshape(n, -1, channels)
-        by_channel = (rest * rest * m[:, -self.layout.span :]).sum(dim=1)  # (N, C)
-        shape = torch.where(enough, by_channel.sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
+        rest = rest * m[:, -self.layout.span :]
+        shape = torch.where(enough, (rest * rest).sum(dim=1).sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
+        shape_fault, bent = attribution.shape_fault(rest, self.shape_left.index_select(0, rows), self.patterns)
+        level_fault = attribution.level_fault(off_level, self.level_directions.index_select(0, rows))
         to_deviation = math.sqrt(FREEDOM / (FREEDOM - 2))  # from a Student's scale
         return Statistics(
             expected,
@@ -169,9 +193,11 @@ class Detectors(nn.Module):
             made.log_scale_before[:, -1].exp() * to_deviation,
             forecast,
             shift,
-            off_level,
+            off_level.abs(),
             shape[:, None],
-            by_channel / by_channel.sum(dim=1, keepdim=True).clamp(min=1e-30),
+            level_fault,
+            shape_fault,
+            torch.stack([(x[:, -1] - expected) * m[:, -1], moved, off_level, bent], dim=1),
         )
 
     def surprises(self, rows: Tensor, found: Statistics) -> Surprises:
@@ -196,10 +222,10 @@ def strongest(surprises: Surprises) -> Tensor:
     return ordered[:, 0] + 0.5 * ordered[:, 1]
 
 
-def contributions(surprises: Surprises, found: Statistics) -> Tensor:
-    """Share of each channel in the score, (N, C), rows sum to 1 or 0."""
-    weight = surprises.forecast + surprises.shift + surprises.level + surprises.shape * found.shape_by_channel
-    return weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-30)
+def attribution_of(surprises: Surprises, found: Statistics) -> Attribution:
+    """Which channels and detectors the score speaks of."""
+    by_channel = (surprises.forecast, surprises.shift, found.level_fault, found.shape_fault)
+    return attribution.attributed(tuple(surprises), by_channel, found.off)
 
 
 def _filled(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ Out:  `Scores`; a row's scores depend on nothing but that row, whatever else is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,8 +33,8 @@ class VersionRefused(LivetwinError):
 class Scores:
     """For N rows of C channels. Rows of twins that are still learning: NaN expected and spread, score 0, p 1.
 
-    All numbers are rounded (float32, 5 significant digits) before anything is compared with them, so that
-    batch shapes change no decision.
+    Numbers are rounded (float32, 5 significant digits) before anything is compared with them, so that batch shapes change
+    no decision. `off`, `leading` and `mix` only explain: nothing compares them, and they are not rounded.
     """
 
     expected: NDArray[np.float32]  # (N, C) forecast of the step that is scored, channel units
@@ -42,6 +42,9 @@ class Scores:
     before: NDArray[np.float32]  # (N, C) forecast of the same step made some steps earlier, before a fault could bend it
     before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C) share of each channel in the score, rows sum to 1 (or 0)
+    off: NDArray[np.float32]  # (N, C) seen less expected, as the detector that leads at the channel compares them
+    leading: NDArray[np.int8]  # (N, C) place of that detector in `Served.detector_steps`
+    mix: NDArray[np.float32]  # (N, detectors) share of each detector in the score, rows sum to 1 (or 0)
     score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
     p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps
 
@@ -69,6 +72,11 @@ class Served(Protocol):
     @property
     def alarm_p(self) -> float:
         """p-value at which a step counts towards an alarm: calibrated to the target alarm rate."""
+        ...
+
+    @property
+    def detector_steps(self) -> Mapping[str, int]:
+        """Detectors, in the order in which `Scores` names them, with the steps over which each compares."""
         ...
 
     def rows(self, assets: Sequence[str]) -> NDArray[np.int64]:

@@ -14,10 +14,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.detectors import Detectors, Forecasts, contributions
+from models.detectors import DETECTORS, Detectors, Forecasts, attribution_of
 from models.passes import CHUNK, CONTEXTS, MANY, chunk_size, filled, pass_size
 
-BLOCKS = ("expected", "spread", "before", "before_spread", "contribution", "score")  # columns: C each, one of the score
+# columns: C each, one of the score, one a detector of the mix
+BLOCKS = ("expected", "spread", "before", "before_spread", "contribution", "score", "off", "leading", "mix")
+COMPARED = BLOCKS.index("score") + 1  # those that others compare, and so are rounded; the others only explain
+
+
+def block_widths(channels: int) -> list[int]:
+    """Columns of each of BLOCKS.
+
+    >>> block_widths(2)
+    [2, 2, 2, 2, 2, 1, 2, 2, 4]
+    """
+    return [{"mix": len(DETECTORS), "score": 1}.get(name, channels) for name in BLOCKS]
 
 
 class Forecast(nn.Module):
@@ -44,7 +55,7 @@ class Scale(nn.Module):
 
 
 class Compare(nn.Module):
-    """One chunk of rows beside their forecasts: (N, 5 C + 1), the columns of BLOCKS."""
+    """One chunk of rows beside their forecasts: (N, columns of BLOCKS)."""
 
     def __init__(self, detectors: Detectors) -> None:
         super().__init__()
@@ -64,20 +75,24 @@ class Compare(nn.Module):
         d = self.detectors
         found = d.compared(rows, x, good, now, Forecasts(mean, log_scale, mean_before, log_scale_before))
         surprises = d.surprises(rows, found)
+        why = attribution_of(surprises, found)
         loc, scale = d.loc.index_select(0, rows), d.scale.index_select(0, rows)
         blocks = [
             found.expected * scale + loc,
             found.spread * scale,
             found.before * scale + loc,
             found.before_spread * scale,
-            contributions(surprises, found),
+            why.contribution,
             d.fused(rows, surprises)[:, None],
+            why.off * scale,
+            why.leading,
+            why.mix,
         ]
         return torch.cat(blocks, dim=1)
 
 
 class ScoringPass(nn.Module):
-    """Windows of any number of rows to (N, 5 C + 1) scores, in passes of fixed sizes.
+    """Windows of any number of rows to scores, (N, columns of BLOCKS), in passes of fixed sizes.
 
     Args:
         widths: contexts that may be in one pass of the network, rising (`models.passes.same_widths`).

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.detectors import Detectors, Layout
+from models import level
+from models.detectors import DETECTORS, Detectors, Layout
 from models.network import Architecture
 from models.passes import same_widths
 from models.port import LEARNING, Scores, VersionRefused
 from models.recorded import recorded
 from models.rounding import rounded
-from models.scoring_pass import BLOCKS
+from models.scoring_pass import BLOCKS, COMPARED, block_widths
 from models.windows import calendar
 
 AT_ONCE = 8192  # rows whose forecasts are held at once
@@ -78,6 +79,7 @@ class ServedModel:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.info = info
         self.detectors = detectors.to(self.device).eval().requires_grad_(False)
+        self.detectors.derive()
         self.widths = same_widths(self.detectors)
         self._pass = recorded(self.detectors, widths=self.widths, period_ns=info.period_ns)
         self._sha256 = sha256
@@ -106,6 +108,12 @@ class ServedModel:
     @property
     def alarm_p(self) -> float:
         return self.info.alarm_p
+
+    @property
+    def detector_steps(self) -> dict[str, int]:
+        """Steps up to the scored one over which each detector compares, in the order of `Scores.leading`."""
+        horizons = self.info.architecture.horizons
+        return {"forecast": 1, "shift": horizons, "level": level.SHORT, "shape": self.info.layout.span}
 
     def rows(self, assets: Sequence[str]) -> NDArray[np.int64]:
         """Row of each asset in the per-twin tensors, LEARNING for one this version does not know."""
@@ -136,16 +144,21 @@ class ServedModel:
             before=np.full((n, channels), np.nan, np.float32),
             before_spread=np.full((n, channels), np.nan, np.float32),
             contribution=np.zeros((n, channels), np.float32),
+            off=np.zeros((n, channels), np.float32),
+            leading=np.zeros((n, channels), np.int8),
+            mix=np.zeros((n, len(DETECTORS)), np.float32),
             score=np.zeros(n, np.float32),
             p_value=np.ones(n, np.float32),
         )
         known = np.flatnonzero(rows != LEARNING)
         known = known[np.lexsort((time_ns[known], rows[known]))]  # a twin's steps beside each other: they share forecasts
+        ends = np.cumsum(block_widths(channels))
+        compared = ends[COMPARED - 1]
         for start in range(0, len(known), AT_ONCE):
             at = _run(known[start : start + AT_ONCE])
-            found = rounded(self.unrounded(rows[at], windows[at], quality[at], time_ns[at]))
-            for place, name in enumerate(BLOCKS):
-                block = found[:, place * channels : (place + 1) * channels]
+            found = self.unrounded(rows[at], windows[at], quality[at], time_ns[at])
+            found[:, :compared] = rounded(found[:, :compared])
+            for name, block in zip(BLOCKS, np.split(found, ends[:-1], axis=1), strict=True):
                 getattr(scores, name)[at] = block[:, 0] if name == "score" else block
             scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
         return scores
@@ -153,7 +166,7 @@ class ServedModel:
     def unrounded(
         self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Scores of rows of known twins before they are rounded: (N, 5 C + 1), the columns of `models.scoring_pass.BLOCKS`."""
+        """Scores of rows of known twins before they are rounded: (N, columns of `models.scoring_pass.BLOCKS`)."""
         inputs = (rows, windows, quality, time_ns, *self.calendars(time_ns))
         with torch.inference_mode():
             found: Tensor = self._pass(*(torch.from_numpy(np.ascontiguousarray(one)).to(self.device) for one in inputs))
@@ -186,8 +199,8 @@ class ServedModel:
                 f"still serving {self.version}",
             )
         with torch.inference_mode():
-            mine = self.detectors.state_dict()
-            for name, tensor in other.detectors.state_dict().items():
+            mine = self.detectors.tensors()
+            for name, tensor in other.detectors.tensors().items():
                 mine[name].copy_(tensor)
         self.info, self._sha256, self._row = other.info, other._sha256, dict(other._row)
 

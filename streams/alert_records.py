@@ -7,12 +7,13 @@ Promises: the same state gives the same bytes.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
-from streams.records import Alert, AlertCommand, Comment, Evidence, Feedback, Signal
+from streams.records import Alert, AlertCommand, Comment, Evidence, Feedback, Signal, SimilarAlert
 from twin.alert_command import OperatorCommand
 from twin.alert_state import AlertState, AssetAlerts, ConditionSignal, ConditionState, NormalPeriod
 
@@ -67,6 +68,7 @@ def alert_record(asset: str, alert: AlertState) -> Alert:
         cleared_ns=alert.cleared_ns,
         risk=alert.risk,
         comments=[Comment(time_ns=line.time_ns, by=line.by, text=line.text) for line in alert.comments],
+        similar=[SimilarAlert.model_validate(asdict(one)) for one in alert.similar],
         evidence=Evidence.model_validate(alert.evidence),
     )
 

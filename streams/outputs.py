@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.rounding import rounded
 from streams.conditions import ANOMALY, GONE, NO_CHANNEL, Conditions, Transition
+from streams.evidence_words import sentence
 from streams.history import HistoryBlock
 from streams.records import ChannelEvidence, Evidence, Health, Severity, Signal, TwinState
 from streams.scoring import Scored
@@ -110,6 +112,8 @@ def signal(scored: Scored, transition: Transition, conditions: Conditions, asset
         off_delay_ns=kind.off_delay_ns,
         evidence=Evidence(
             channels=channels,
+            detectors=_detectors(scored, transition, conditions),
+            summary=sentence(channels[0], alone=len(kind.channels) == 1) if channels else "",
             deviation=_number(max((_deviation(one.seen, one.expected, one.spread) for one in channels), default=0.0)) or 0.0,
             model_version=served.version if served is not None else None,
             weights_sha256=served.sha256 if served is not None else None,
@@ -128,27 +132,62 @@ def _severity(condition: str, scored: Scored, index: int) -> Severity:
 
 
 def _channels(scored: Scored, transition: Transition, conditions: Conditions) -> list[ChannelEvidence]:
-    closed, index = scored.closed, transition.index
     own = conditions.channel[transition.condition]
-    contribution = scored.contribution[index]
     if own == GONE:
         return []
-    order = [own] if own != NO_CHANNEL else np.argsort(-contribution, kind="stable")[:TOP_CHANNELS].tolist()
-    limit = conditions.limit[transition.condition]
-    found = []
-    for channel in order:
-        expected, spread = _forecast(scored, index, channel)
-        found.append(
-            ChannelEvidence(
-                name=closed.type.channels[channel].name,
-                seen=_number(closed.values[index, channel]),
-                expected=_number(expected if math.isnan(limit) else limit),
-                spread=_number(spread),
-                contribution=1.0 if own != NO_CHANNEL else _number(contribution[channel]) or 0.0,
-                unit=closed.type.channels[channel].unit,
-            )
-        )
-    return found
+    if own != NO_CHANNEL:
+        return [_of_condition(scored, transition, conditions, own)]
+    strongest = np.argsort(-scored.contribution[transition.index], kind="stable")[:TOP_CHANNELS].tolist()
+    return [_of_score(scored, transition.index, channel) for channel in strongest]
+
+
+def _of_score(scored: Scored, index: int, channel: int) -> ChannelEvidence:
+    closed = scored.closed
+    expected, spread = _forecast(scored, index, channel)
+    served, contribution = scored.version_of(index), _number(scored.contribution[index, channel]) or 0.0
+    detector, steps = None, None
+    if served is not None and contribution:
+        detector, steps = list(served.detector_steps.items())[int(scored.leading[index, channel])]
+    return ChannelEvidence(
+        name=closed.type.channels[channel].name,
+        seen=_number(closed.values[index, channel]),
+        expected=_number(expected),
+        spread=_number(spread),
+        contribution=contribution,
+        unit=closed.type.channels[channel].unit,
+        detector=detector,
+        off=numbers(rounded(scored.off[index]))[channel] if detector is not None else None,
+        over_ns=steps * closed.type.period_ns if steps is not None else None,
+    )
+
+
+def _of_condition(scored: Scored, transition: Transition, conditions: Conditions, channel: int) -> ChannelEvidence:
+    """A limit or a stuck sensor: the one channel that it speaks of."""
+    closed, index = scored.closed, transition.index
+    name, limit = conditions.names[transition.condition], conditions.limit[transition.condition]
+    expected, spread = _forecast(scored, index, channel)
+    seen = _number(closed.values[index, channel])
+    return ChannelEvidence(
+        name=closed.type.channels[channel].name,
+        seen=seen,
+        expected=_number(expected if math.isnan(limit) else limit),
+        spread=_number(spread),
+        contribution=1.0,
+        unit=closed.type.channels[channel].unit,
+        detector=name.partition(":")[0],
+        off=None if seen is None or math.isnan(limit) else _number(seen - limit),
+    )
+
+
+def _detectors(scored: Scored, transition: Transition, conditions: Conditions) -> dict[str, float]:
+    own, index = conditions.channel[transition.condition], transition.index
+    if own != NO_CHANNEL:
+        return {conditions.names[transition.condition].partition(":")[0]: 1.0}
+    served = scored.version_of(index)
+    if served is None:
+        return {}
+    mix = zip(served.detector_steps, numbers(rounded(scored.mix[index])), strict=False)
+    return {name: share for name, share in mix if share}
 
 
 def _forecast(scored: Scored, index: int, channel: int) -> tuple[float, float]:

@@ -61,6 +61,11 @@ class ChannelEvidence(Record):
     spread: Number = Field(default=None, description="one standard deviation of what the model expects")
     contribution: float = Field(default=0.0, description="share of the score, 0..1")
     unit: str | None = None
+    detector: str | None = Field(
+        default=None, description="who finds this channel strangest: forecast | shift | level | shape | limit | stuck"
+    )
+    off: Number = Field(default=None, description="seen less what that detector expects, the mean over `over_ns`")
+    over_ns: int | None = Field(default=None, description="event time up to this step over which that detector compares")
 
 
 class Evidence(Record):
@@ -68,6 +73,10 @@ class Evidence(Record):
 
     channels: list[ChannelEvidence] = Field(description="strongest first")
     deviation: float = Field(default=0.0, description="largest distance of a channel from what was expected, in its spreads")
+    detectors: dict[str, float] = Field(
+        default={}, description="share of each detector in the score; those without a share left out"
+    )
+    summary: str = Field(default="", description="one sentence about the strongest channel; empty where nothing is known of it")
     model_version: str | None
     weights_sha256: str | None
     partition: int
@@ -115,6 +124,18 @@ class Comment(Record):
     text: str
 
 
+class SimilarAlert(Record):
+    """An earlier alert of the same twin that looked much the same, as it was when this one was published."""
+
+    id: str
+    similarity: float = Field(description="cosine of the signed contributions and the detectors' shares, at most 1")
+    condition: str
+    onset_ns: int
+    cleared_ns: int | None = None
+    false_alarm: bool = False
+    comment: str | None = Field(default=None, description="the newest that a person wrote, its first 200 characters")
+
+
 class Alert(Record):
     """`alerts`, key alert id: the whole alert; each change is a new record with the next revision."""
 
@@ -134,6 +155,9 @@ class Alert(Record):
     cleared_ns: int | None = None
     risk: float = Field(description="highest risk so far")
     comments: list[Comment] = []
+    similar: list[SimilarAlert] = Field(
+        default=[], description="earlier alerts of this twin that looked much the same, nearest first"
+    )
     evidence: Evidence
 
 

@@ -8,7 +8,7 @@ No I/O. The state that carries over from step to step lives in arrays beside the
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class Scored:
     before: NDArray[np.float32]  # (N, C)
     before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C)
+    off: NDArray[np.float32]  # (N, C)
+    leading: NDArray[np.int8]  # (N, C)
+    mix: NDArray[np.float32]  # (N, detectors)
     score: NDArray[np.float32]  # (N,)
     p_value: NDArray[np.float32]  # (N,)
     risk: NDArray[np.float32]  # (N,)
@@ -202,6 +205,9 @@ class TypeScorer:
             before=np.full((count, channels), np.nan, np.float32),
             before_spread=np.full((count, channels), np.nan, np.float32),
             contribution=np.zeros((count, channels), np.float32),
+            off=np.zeros((count, channels), np.float32),
+            leading=np.zeros((count, channels), np.int8),
+            mix=np.zeros((count, max((len(one.detector_steps) for one in served if one is not None), default=0)), np.float32),
             score=np.zeros(count, np.float32),
             p_value=np.ones(count, np.float32),
             risk=np.zeros(count, np.float32),
@@ -222,8 +228,8 @@ class TypeScorer:
             at, tensors = at[order], tensors[order]
             scores = one.score(tensors, *closed.windows.newest(at, one.window), closed.time_ns[at])
             out.learning[at] = False
-            for name in ("expected", "spread", "before", "before_spread", "contribution", "score", "p_value"):
-                getattr(out, name)[at] = getattr(scores, name)
+            for one_of in fields(scores):
+                getattr(out, one_of.name)[at] = getattr(scores, one_of.name)
         return out
 
     def _tensor_rows(self, served: Served, roster: Roster) -> Ints:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from twin.alert_likeness import SimilarAlert, similar_alerts
+
 Severity = Literal["critical", "major", "minor", "warning", "indeterminate"]
 
 VISIBLE_RISK_STEP = 0.1  # a smaller growth of risk alone is not shown until something else changes
@@ -61,7 +63,7 @@ class AlertState:
     """One alert. Revision 0 waits for the on-delay; each later one has been shown to subscribers.
 
     `severity` and `risk` are the highest so far, `shown_…` the same at the last revision; `commands` are the ids of the
-    commands that were carried out, newest last.
+    commands that were carried out, newest last; `similar` are earlier alerts of the asset that looked much the same.
     """
 
     id: str
@@ -83,6 +85,7 @@ class AlertState:
     cleared_ns: int | None = None
     comments: tuple[CommentLine, ...] = ()
     commands: tuple[str, ...] = ()
+    similar: tuple[SimilarAlert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,7 @@ def _continue(asset: AssetAlerts, state: ConditionState, alert: AlertState, sign
     # rounded, so that from 0.3 to 0.4 counts as a step of 0.1
     grown = stronger.severity != alert.shown_severity or round(stronger.risk - alert.shown_risk, 6) >= VISIBLE_RISK_STEP
     if shelf_ended or (grown and alert.shelved_until_ns is None):
-        shown = next_revision(stronger, signal.time_ns)
+        shown = _beside_its_past(asset, next_revision(stronger, signal.time_ns))
         return _with_condition(asset, signal, replace(state, alert=shown), shown)
     return _with_condition(asset, signal, replace(state, alert=stronger))
 
@@ -237,7 +240,12 @@ def _opened(asset: AssetAlerts, state: ConditionState, waiting: AlertState, time
         asset = replace(asset, closed=dict([*kept, (state.alert.id, state.alert)][-MOST_CLOSED:]))
     shelved_ns = state.shelved_until_ns
     alert = replace(alert, shelved_until_ns=shelved_ns if shelved_ns is not None and shelved_ns > time_ns else None)
-    return next_revision(alert, time_ns), asset
+    return _beside_its_past(asset, next_revision(alert, time_ns)), asset
+
+
+def _beside_its_past(asset: AssetAlerts, alert: AlertState) -> AlertState:
+    newest = (condition.alert for condition in asset.conditions.values() if condition.alert is not None)
+    return replace(alert, similar=similar_alerts(alert, {one.id: one for one in (*asset.closed.values(), *newest)}.values()))
 
 
 def _strengthened(alert: AlertState, severity: Severity, risk: float, evidence: Mapping[str, Any]) -> AlertState:

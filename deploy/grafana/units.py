@@ -10,7 +10,7 @@ from typing import Final
 
 from grafana_foundation_sdk.models import units
 
-from streams.gateway.page_words import unit as symbol
+from streams.wording import unit as symbol
 
 GRAFANA_UNITS: Final[dict[str, str]] = {
     "acre": units.Acres,

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from streams.gateway.times import rfc3339, rfc3339_or_none
+from streams.gateway.alert_context import AlertContext
+from streams.gateway.times import NS_PER_S, rfc3339, rfc3339_or_none
 from streams.gateway.views import LiveViews
 from streams.models_topic import ModelView
-from streams.records import Alert, Severity, TwinState
+from streams.records import Alert, ChannelEvidence, Severity, TwinState
 
 
 class TwinAnswer(BaseModel):
@@ -59,10 +60,15 @@ class EvidenceChannel(BaseModel):
     spread: float | None
     contribution: float
     unit: str | None
+    detector: str | None = Field(description="who finds it strangest: forecast | shift | level | shape | limit | stuck")
+    off: float | None = Field(description="seen less what that detector expects, the mean over `over_s`")
+    over_s: float | None = Field(description="seconds of event time over which that detector compares")
 
 
 class EvidenceAnswer(BaseModel):
-    channels: list[EvidenceChannel]
+    summary: str = Field(description="one sentence about the strongest channel; empty where nothing is known of it")
+    channels: list[EvidenceChannel] = Field(description="strongest first")
+    detectors: dict[str, float] = Field(description="share of each detector in the score")
     model_version: str | None
     weights_sha256: str | None
     partition: int
@@ -74,6 +80,18 @@ class CommentAnswer(BaseModel):
     time: str
     by: str
     text: str
+
+
+class SimilarOwnAnswer(BaseModel):
+    """An earlier alert of the same twin that looked much the same, as it was when this one was published."""
+
+    id: str
+    similarity: float
+    condition: str
+    onset: str
+    cleared: str | None
+    false_alarm: bool
+    comment: str | None
 
 
 class AlertAnswer(BaseModel):
@@ -93,7 +111,12 @@ class AlertAnswer(BaseModel):
     cleared: str | None
     risk: float
     comments: list[CommentAnswer]
+    similar: list[SimilarOwnAnswer] = Field(description="earlier alerts of this twin that looked much the same, nearest first")
     evidence: EvidenceAnswer
+
+
+class AlertDetail(AlertAnswer):
+    context: AlertContext
 
 
 class AlertList(BaseModel):
@@ -203,8 +226,23 @@ def alert_answer(alert: Alert) -> dict[str, Any]:
         "updated": rfc3339(alert.updated_ns),
         "cleared": rfc3339_or_none(alert.cleared_ns),
         "comments": [{"time": rfc3339(one.time_ns), "by": one.by, "text": one.text} for one in alert.comments],
-        "evidence": evidence.model_dump(),
+        "similar": [
+            {
+                **one.model_dump(exclude={"onset_ns", "cleared_ns"}),
+                "onset": rfc3339(one.onset_ns),
+                "cleared": rfc3339_or_none(one.cleared_ns),
+            }
+            for one in alert.similar
+        ],
+        "evidence": {
+            **evidence.model_dump(exclude={"channels"}),
+            "channels": [_channel(one) for one in evidence.channels],
+        },
     }
+
+
+def _channel(one: ChannelEvidence) -> dict[str, Any]:
+    return {**one.model_dump(exclude={"over_ns"}), "over_s": None if one.over_ns is None else one.over_ns / NS_PER_S}
 
 
 def model_answer(model: ModelView) -> dict[str, Any]:

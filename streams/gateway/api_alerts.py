@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.gateway.answers import AlertAnswer, AlertList, alert_answer
+from streams.gateway.alert_context import context_of, risks_about
+from streams.gateway.answers import AlertDetail, AlertList, alert_answer
 from streams.gateway.commands import AlertAction
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, not_found, responses
@@ -99,10 +100,17 @@ def router(gateway: Gateway) -> APIRouter:
     async def false_alarm(id: str, said: _Said | None = None) -> dict[str, str]:
         return await say(id, "false-alarm", said)
 
-    @routes.get("/{id}", summary="One alert with its evidence", response_model=AlertAnswer, responses=responses(404, 503))
+    @routes.get(
+        "/{id}",
+        summary="One alert with its evidence, and what stands beside it in the fleet",
+        response_model=AlertDetail,
+        responses=responses(404, 503),
+    )
     async def alert(id: str) -> dict[str, Any]:
         gateway.need_views()
-        return alert_answer(known(id))
+        found = known(id)
+        risks = await risks_about(gateway.views, gateway.store, found)
+        return {**alert_answer(found), "context": context_of(gateway.views, found, risks)}
 
     def known(alert_id: str) -> Alert:
         found = gateway.views.alerts.get(alert_id)

@@ -1,8 +1,7 @@
 """One twin over event time: each channel with the model's expected band, and the risk below, on one time axis.
 
 In:   history from the store, alerts of the twin.
-Out:  an ECharts option: a grid a channel, the risk last; alerts as areas, model swaps as lines, bad quality as marks.
-Pure.
+Out:  an ECharts option: a grid a channel, the risk last; alerts as areas, model swaps as lines, bad quality as marks. Pure.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from streams.gateway.chart_fleet import ESCAPE
-from streams.gateway.page_words import QUALITY, number, unit
+from streams.gateway.page_words import QUALITY
 from streams.gateway.times import NS_PER_MS
 from streams.records import Alert
 from streams.stores.port import ChannelSeries, RiskSeries, TwinHistory
+from streams.wording import number, unit
 from twin.quality import word
 
 GRID_HEIGHT: Final = 132

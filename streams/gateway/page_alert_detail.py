@@ -1,4 +1,4 @@
-"""One alert, open beside the list: its evidence, and what an operator can say of it."""
+"""One alert, open beside the list: its evidence, what stands beside it, and what an operator can say of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Final
 
 from nicegui import ui
 
+from streams.gateway.alert_context import context_of, risks_about
 from streams.gateway.commands import AlertAction
 from streams.gateway.gateway import Gateway
-from streams.gateway.page_html import Content, Html, chip, code, esc, facts, link, risk_bar, small, table, twin_href
+from streams.gateway.page_alert_parts import beside, evidence, remarks
+from streams.gateway.page_html import chip, esc, link, twin_href
 from streams.gateway.page_shell import markup, set_content
-from streams.gateway.page_words import SEVERITY, clock, condition, duration, number, unit
+from streams.gateway.page_words import SEVERITY, condition
 from streams.gateway.problem import ApiError
 from streams.gateway.times import NS_PER_S
-from streams.records import Alert
 
 _SHELVE_HOURS: Final = {1: "1 hour", 8: "8 hours", 24: "1 day", 168: "1 week"}
 _DONE: Final[dict[AlertAction, str]] = {
@@ -31,6 +32,7 @@ class AlertDetail:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._id: str | None = None
+        self._risks: tuple[str, dict[str, float]] | None = None  # of the neighbours of the alert with this id
 
     def build(self) -> None:
         with (
@@ -62,6 +64,14 @@ class AlertDetail:
         self._id = alert_id
         self.fill()
         self._dialog.open()
+        ui.timer(0.01, self._read_risks, once=True)
+
+    async def _read_risks(self) -> None:
+        """The store may take a while or be away: the rest is shown meanwhile."""
+        alert = self._gateway.views.alerts.get(self._id or "")
+        if alert is not None:
+            self._risks = alert.id, await risks_about(self._gateway.views, self._gateway.store, alert)
+            self.fill()
 
     def _closed(self) -> None:
         self._id = None
@@ -82,7 +92,9 @@ class AlertDetail:
         set_content(
             self._title, f"{chip(SEVERITY[alert.severity])}<h2 style='margin-top:4px'>{name}: {esc(condition(alert))}</h2>"
         )
-        set_content(self._evidence, _evidence(alert))
+        risks = self._risks[1] if self._risks is not None and self._risks[0] == alert.id else {}
+        context = context_of(self._gateway.views, alert, risks)
+        set_content(self._evidence, evidence(alert) + beside(alert, context) + remarks(alert))
 
     # ── what the visitor says ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,51 +119,3 @@ class AlertDetail:
         if alert is not None:
             newest_ns = max(self._gateway.views.twins.newest_ns or 0, alert.updated_ns)
             await self._say("shelve", until_ns=newest_ns + hours * 3600 * NS_PER_S)
-
-
-def state_words(alert: Alert) -> str:
-    """HTML: active or cleared, and what was said of it."""
-    words: list[str] = [alert.state]
-    if alert.acknowledged:
-        words.append("acknowledged")
-    if alert.false_alarm:
-        words.append("false alarm")
-    if alert.shelved_until_ns is not None:
-        words.append(f"shelved until {clock(alert.shelved_until_ns, seconds=False)}")
-    return esc(", ".join(words))
-
-
-def _evidence(alert: Alert) -> str:
-    evidence = alert.evidence
-    channels = table(
-        ("Channel", "Seen", "Expected", "Unit", "Share"),
-        (
-            (
-                one.name,
-                number(one.seen),
-                number(one.expected) + (f" ± {number(one.spread, 2)}" if one.spread is not None else ""),
-                unit(one.unit),
-                f"{one.contribution:.0%}",
-            )
-            for one in evidence.channels
-        ),
-        right=(1, 2, 4),
-    )
-    still = f"still active, {duration(alert.updated_ns - alert.onset_ns)} long at its last change"
-    rows: list[tuple[str, Content]] = [
-        ("State", Html(state_words(alert))),
-        ("Since", f"{clock(alert.onset_ns)} UTC"),
-        ("Until", f"{clock(alert.cleared_ns)} UTC" if alert.cleared_ns is not None else still),
-        ("Highest risk", Html(risk_bar(alert.risk))),
-        ("Model version", Html(code(evidence.model_version)) if evidence.model_version else "none: a limit of the type"),
-        ("Weights", Html(code((evidence.weights_sha256 or "–")[:16]))),
-        ("From the log", f"partition {evidence.partition}, offsets {evidence.first_offset:,} to {evidence.last_offset:,}"),
-        ("Alert id", Html(f"{code(alert.id)}, revision {alert.revision}")),
-    ]
-    if alert.acknowledged_by:
-        rows.insert(1, ("Acknowledged by", alert.acknowledged_by))
-    remarks = "".join(
-        f"<div><b>{esc(one.by)}</b> {small(clock(one.time_ns), 'lt-muted')}<br>{esc(one.text)}</div>" for one in alert.comments
-    )
-    said = f"<div class='lt-stack' style='gap:6px'><h3>Remarks</h3>{remarks}</div>" if remarks else ""
-    return f"<div><h3>Evidence, strongest channel first</h3>{channels}</div>{facts(rows)}{said}"

@@ -9,7 +9,8 @@ from fastapi import Request
 from nicegui import events, ui
 
 from streams.gateway.gateway import Gateway
-from streams.gateway.page_alert_detail import AlertDetail, state_words
+from streams.gateway.page_alert_detail import AlertDetail
+from streams.gateway.page_alert_parts import state_words
 from streams.gateway.page_html import alert_href, chip, empty, risk_bar
 from streams.gateway.page_shell import explain, markup, set_content, shell
 from streams.gateway.page_words import SEVERITY, clock, headline
@@ -38,7 +39,8 @@ def build(gateway: Gateway, request: Request, alert_id: str) -> None:
             "what was "
             "<b>seen</b> and what was <b>expected</b>, the model version that said so, and the offsets in Kafka from which "
             "that can be "
-            "computed again. Open an alert to see all of it.",
+            "computed again. Open an alert to see all of it, and which neighbours move too, what happened close in time, and how "
+            "earlier alerts that looked like it ended.",
             "<b>Acknowledge</b>: someone is looking at it. <b>Shelve</b>: quiet until later. <b>False alarm</b>: nothing was "
             "wrong; the "
             "period counts as normal when the model learns next. An alert clears by itself when the twin has been normal for "

@@ -10,9 +10,10 @@ from nicegui import ui
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Html, chip, empty, esc, link, small, table, twin_href
 from streams.gateway.page_shell import explain, markup, panel, set_content, shell
-from streams.gateway.page_words import Tone, clock, number, unit
+from streams.gateway.page_words import Tone, clock
 from streams.gateway.problem import ApiError
 from streams.records import DemoCommand
+from streams.wording import number, unit
 
 Fault = Literal["leak", "pump-trip", "stuck", "drift", "offset"]
 

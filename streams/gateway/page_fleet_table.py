@@ -10,8 +10,9 @@ from nicegui import events, ui
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import chip, risk_bar, twin_href
 from streams.gateway.page_shell import markup
-from streams.gateway.page_words import HEALTH, HEALTH_MEANING, WAITING, clock, health_of, number, quality_words, unit
+from streams.gateway.page_words import HEALTH, HEALTH_MEANING, WAITING, clock, health_of, quality_words
 from streams.records import TwinState
+from streams.wording import number, unit
 
 _COLUMNS: Final[list[dict[str, Any]]] = [
     {"name": "name", "label": "Twin", "field": "name", "align": "left", "sortable": True},

@@ -12,10 +12,11 @@ from streams.gateway.commands import ModelAction
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, empty, esc, link, note, small, table, tile, two_lines
 from streams.gateway.page_shell import explain, markup, set_content, shell
-from streams.gateway.page_words import DECISION, OTHER, clock, number
+from streams.gateway.page_words import DECISION, OTHER, clock
 from streams.gateway.problem import ApiError
 from streams.model_records import ModelVersion
 from streams.models_topic import ModelView
+from streams.wording import number
 
 _SHOWN: Final = 12  # versions
 _CHOICES: Final = 30  # versions that can be promoted by hand

@@ -38,13 +38,12 @@ from streams.gateway.page_words import (
     condition,
     headline,
     health_of,
-    number,
     quality_words,
-    unit,
 )
 from streams.gateway.views import LiveViews
 from streams.records import Alert, TwinState
 from streams.stores.port import TwinHistory
+from streams.wording import number, unit
 from twin.quality import word as quality_word
 from twin.types import Channel, TwinType
 

@@ -1,4 +1,4 @@
-"""Live views folded from topics: twins, alerts, faults of the demo, refused records. What lists and pages show.
+"""Live views folded from topics: twins, alerts, events, faults of the demo, refused records. What lists and pages show.
 
 In:   records in log order, per topic.
 Out:  the newest state of everything, bounded; `revision` grows with each change, so that a page knows when to look again.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import logging
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -18,12 +18,16 @@ from pydantic import ValidationError
 from streams.definitions import Definitions
 from streams.models_topic import ModelsView
 from streams.records import Alert, DemoCommand, EventRecord, TwinState
+from twin.alert_likeness import Signature, signature
 
 log = logging.getLogger(__name__)
 
 MOST_ALERTS = 10_000
 MOST_FAULT_EVENTS = 500
 MOST_DEAD_LETTERS = 50
+MOST_EVENTS_OF_AN_ASSET = 20
+MOST_ASSETS_WITH_EVENTS = 10_000
+MOST_EVENT_TEXT = 300  # characters
 
 
 class TwinsView:
@@ -82,12 +86,25 @@ class AlertsView:
     def __init__(self) -> None:
         self.revision = 0
         self._alerts: dict[str, Alert] = {}
+        self._signatures: dict[str, Signature] = {}  # of those that were asked for, at their present revision
 
     def __len__(self) -> int:
         return len(self._alerts)
 
     def get(self, alert_id: str) -> Alert | None:
         return self._alerts.get(alert_id)
+
+    def all(self) -> Collection[Alert]:
+        return self._alerts.values()
+
+    def signature(self, alert: Alert) -> Signature:
+        """What the alert looks like (`twin.alert_likeness`)."""
+        known = self._signatures.get(alert.id)
+        if known is None:
+            known = signature(alert.evidence.model_dump())
+            if self._alerts.get(alert.id) is alert:
+                self._signatures[alert.id] = known
+        return known
 
     def newest_first(self) -> list[Alert]:
         return sorted(self._alerts.values(), key=lambda alert: (alert.onset_ns, alert.id), reverse=True)
@@ -103,16 +120,19 @@ class AlertsView:
         if known is not None and alert.revision <= known.revision:
             return False
         self._alerts[alert.id] = alert
+        self._signatures.pop(alert.id, None)
         self.revision += 1
         if len(self._alerts) > MOST_ALERTS * 1.1:
             cleared = sorted((one for one in self._alerts.values() if one.state == "cleared"), key=lambda one: one.onset_ns)
             for old in cleared[: len(self._alerts) - MOST_ALERTS]:
                 del self._alerts[old.id]
+                self._signatures.pop(old.id, None)
         return True
 
     def remove(self, alert_id: str) -> bool:
         if self._alerts.pop(alert_id, None) is None:
             return False
+        self._signatures.pop(alert_id, None)
         self.revision += 1
         return True
 
@@ -142,6 +162,25 @@ class FaultsView:
         self.revision += 1
 
 
+class EventsView:
+    """`events`: the newest of each asset, for what stands beside an alert. Those of kind `fault`, ground truth, are not here."""
+
+    def __init__(self) -> None:
+        self._events: OrderedDict[str, deque[EventRecord]] = OrderedDict()
+
+    def of(self, asset: str) -> Collection[EventRecord]:
+        return self._events.get(asset, ())
+
+    def put(self, event: EventRecord) -> None:
+        known = self._events.setdefault(event.asset, deque(maxlen=MOST_EVENTS_OF_AN_ASSET))
+        self._events.move_to_end(event.asset)
+        event = event.model_copy(update={"text": event.text[:MOST_EVENT_TEXT]})
+        if event not in known:  # read again after the broker was away
+            known.append(event)
+        if len(self._events) > MOST_ASSETS_WITH_EVENTS:
+            self._events.popitem(last=False)
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One refused record, as its headers tell."""
@@ -165,6 +204,7 @@ class LiveViews:
         self.models = ModelsView()
         self.models_revision = 0
         self.faults = FaultsView()
+        self.events = EventsView()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=MOST_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.skipped: Counter[tuple[str, str]] = Counter()  # (topic, reason) → records

@@ -134,6 +134,7 @@ def drawn(channels: int) -> Detectors:
     detectors = Detectors(Architecture(twins=9, channels=channels), layout).eval()
     for tensor in detectors.state_dict().values():
         tensor.add_(0.1 * torch.rand(tensor.shape))
+    detectors.derive()
     return detectors
 
 

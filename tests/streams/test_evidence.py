@@ -50,6 +50,13 @@ def test_a_step_change_is_told_against_the_forecast_made_before_it(scored: tuple
     assert top.seen is not None and top.expected is not None  # noqa: PT018
     assert top.expected - top.seen > 3, "the raise shows a forecast that had followed the fault already"
     assert raised[0].evidence.deviation > 5
+    assert top.detector in {"forecast", "shift", "level", "shape"}
+    assert top.off is not None
+    assert -7 < top.off < -1, "flow fell by five"
+    assert top.over_ns is not None
+    assert raised[0].evidence.summary.startswith("flow ")
+    assert "below" in raised[0].evidence.summary
+    assert sum(raised[0].evidence.detectors.values()) == pytest.approx(1, abs=1e-3)
     assert raised[0].evidence.first_offset <= FAULT * 6 <= raised[0].evidence.last_offset
 
 

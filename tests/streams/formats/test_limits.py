@@ -18,13 +18,13 @@ from streams.decoding import decode
 from streams.folding import Folder
 from streams.formats import limits
 from streams.formats.readings import TelemetryTable
-from streams.gateway import app, intake, producing
+from streams.gateway import alert_context, app, intake, producing, views
 from streams.gateway.problem import ApiError, BrokerAway
 from streams.gateway.producing import Outgoing, RecordProducer
 from streams.topics import Topics
 from tests.streams.formats.wire import declared, record, rows, table
 from tests.streams.plant import START
-from twin import units
+from twin import alert_likeness, units
 from twin.errors import ReadingRefused
 
 PAGE = (Path(__file__).parents[3] / "docs/limits.md").read_text()
@@ -44,6 +44,11 @@ SAID = [
     ("offsets of its partition that an asset without a type waits", placing.PATIENCE),
     ("telemetry folded at once", micro_batch.MOST_BYTES),
     ("characters of a unit", units.MOST_CHARACTERS),
+    ("events of an asset that stand beside its alerts", views.MOST_EVENTS_OF_AN_ASSET),
+    ("characters of such an event's text", views.MOST_EVENT_TEXT),
+    ("neighbours of an alert's twin", alert_context.MOST_NEIGHBOURS),
+    ("neighbours told beside an alert", alert_context.MOST_MOVING),
+    ("similar alerts told", alert_likeness.MOST_SIMILAR),
 ]
 
 
@@ -142,6 +147,7 @@ HERE, TESTS = "streams/formats/test_limits.py", Path(__file__).parents[2]
 JSON_RECORD = (HERE, "test_a_json_record_past_a_limit_is_refused_and_one_at_it_is_not")
 UNITS, SLICES = "streams/test_stated_units.py", "streams/test_micro_batch.py"
 FLEET, ARROW, PLACING = "streams/formats/test_fleet_limits.py", "streams/formats/test_arrow.py", "streams/test_placing.py"
+CONTEXT = ("streams/gateway/test_alert_context.py", "test_what_is_told_is_bounded")
 TRIED = {
     "bytes of a record": (HERE, "test_a_record_larger_than_the_topic_takes_is_an_error_for_its_producer"),
     "bytes of a body": ("streams/gateway/test_gateway_api.py", "test_a_body_that_is_too_large_or_no_json_is_said_to_be"),
@@ -159,6 +165,11 @@ TRIED = {
     "characters of a unit": (UNITS, "test_a_unit_that_is_none_sends_its_channel_to_dead_letter_and_the_rest_is_used"),
     "assets that have": (FLEET, "test_an_asset_that_is_new_when_as_many_as_may_be_have_a_home_is_refused_and_the_others_go_on"),
     "types, after which": (FLEET, "test_past_the_types_that_may_be_none_is_inferred_and_known_ones_are_matched"),
+    "events of an asset": CONTEXT,
+    "characters of such": (CONTEXT[0], "test_events_of_the_twin_and_its_neighbours_close_in_time_are_told_the_own_ones_first"),
+    "neighbours of an alert": CONTEXT,
+    "neighbours told": CONTEXT,
+    "similar alerts": ("twin/test_alert_likeness.py", "test_of_many_the_nearest_are_named_and_the_newer_of_equals_first"),
     "a value": (ARROW, "test_bad_rows_and_columns_are_named_and_the_rest_is_used"),
     "a time": ("twin/test_time.py", "test_what_is_no_time_is_refused_with_the_reason_time"),
 }  # fmt: skip

@@ -19,6 +19,7 @@ import orjson
 from deploy.feeds.water_fleet import water_declarations, water_interfaces
 from deploy.feeds.water_plant import WaterPlant, simulate
 from streams import clients
+from streams.evidence_words import sentence
 from streams.history import HistoryBlock
 from streams.model_records import ModelAlias, ModelVersion, Refusal, Serving, Switch, models_key
 from streams.records import Alert, ChannelEvidence, DemoCommand, EventRecord, Evidence, TwinState, alert_id
@@ -32,6 +33,8 @@ STEP_S = 300
 DAYS = 2.0
 PARTITIONS = 2
 LEAK = DemoCommand(fault="leak", asset="junction-203", size=12.0)
+BESIDE = "junction-201"  # feeds it
+NOTE = "Valve 12 was exercised."
 SHA = hashlib.sha256(b"weights").hexdigest()
 
 
@@ -117,8 +120,20 @@ def _history(block: StepBlock, kind: str, plant: Plant, leak_step: int) -> None:
 
 
 def _alert(asset: str, kind: str, onset_ns: int, **more: object) -> Alert:
+    told = {"seen": 38.21, "expected": 44.87, "spread": 0.61, "contribution": 0.86, "unit": "metre"}
+    leading = {"detector": "shift", "off": -6.41, "over_ns": 8 * STEP_S * NS}
+    channels = [
+        ChannelEvidence.model_validate({"name": "pressure", **told, **leading}),
+        ChannelEvidence(
+            name="demand", seen=1.92, expected=1.71, spread=0.2, contribution=0.14, unit="litrePerSecond", detector="shape",
+            off=0.18, over_ns=12 * STEP_S * NS,
+        ),
+    ]  # fmt: skip
     evidence = Evidence(
-        channels=[ChannelEvidence(name="pressure", seen=38.21, expected=44.87, spread=0.61, contribution=1.0, unit="metre")],
+        channels=channels,
+        detectors={"forecast": 0.08, "shift": 0.71, "level": 0.02, "shape": 0.19},
+        summary=sentence(channels[0], alone=False),
+        deviation=10.92,
         model_version="0002-ef56ab78",
         weights_sha256=SHA,
         partition=partition_of(asset),
@@ -166,7 +181,7 @@ def make(days: float = DAYS) -> Plant:
             risk=0.71,
             comments=[{"time_ns": end - 150 * STEP_S * NS, "by": "kim", "text": "Hydrant was flushed."}],
         ),
-        _alert(assets[9], junctions, end - 12 * STEP_S * NS, severity="warning", condition="limit:pressure:low", risk=0.58),
+        _alert(BESIDE, junctions, end - 20 * STEP_S * NS, severity="warning", condition="limit:pressure:low", risk=0.58),
     ]
     return plant
 
@@ -278,6 +293,8 @@ async def publish(bootstrap: str, topics: Topics, plant: Plant, *, history: bool
             LEAK.asset.encode(),
             EventRecord(asset=LEAK.asset, time_ns=began, kind="fault", label="leak", active=True).to_bytes(),
         )
+        note = EventRecord(asset=LEAK.asset, time_ns=began - 4 * STEP_S * NS, kind="maintenance", text=NOTE)
+        await put(topics.events, LEAK.asset.encode(), note.to_bytes())
         headers = [
             ("reason", b"json"),
             ("message", b"not JSON (unexpected end); the record is kept in dead-letter"),

@@ -14,7 +14,7 @@ from streams.clients import read_to_end
 from streams.model_records import ModelCommand
 from streams.records import AlertCommand, DemoCommand
 from tests.streams.gateway.conftest import Running
-from tests.streams.gateway.plant import LEAK, NS
+from tests.streams.gateway.plant import BESIDE, LEAK, NOTE, NS, STEP_S
 
 pytestmark = pytest.mark.kafka
 
@@ -116,6 +116,20 @@ def test_alerts_carry_their_evidence_newest_first(http: httpx.Client, running: R
     evidence = alert["evidence"]
     assert {"name": "pressure", "seen": 38.21, "expected": 44.87}.items() <= evidence["channels"][0].items()
     assert {"model_version", "weights_sha256", "partition", "first_offset", "last_offset"} <= set(evidence)
+
+
+def test_one_alert_tells_what_stands_beside_it_in_the_fleet(http: httpx.Client, running: Running) -> None:
+    leak, past, beside = running.plant.alerts
+    answer = http.get(f"/v1/alerts/{leak.id}").json()
+    assert answer["evidence"]["summary"].startswith("pressure stays 6.41 m below")
+    assert answer["evidence"]["channels"][0]["over_s"] == 8 * STEP_S
+    context = answer["context"]
+    (near,) = context["neighbours"]
+    assert (near["asset"], near["direction"], near["alert"]) == (BESIDE, "in", beside.id)
+    assert [(one["id"], one["comment"]) for one in context["similar"]] == [(past.id, "Hydrant was flushed.")]
+    assert [(one["kind"], one["text"]) for one in context["events"]] == [("maintenance", NOTE)], "ground truth is none"
+    assert context["swaps"] == []
+    problem(http.get("/v1/alerts/none-such"), 404)
 
 
 def test_alerts_are_filtered_and_paged(http: httpx.Client, running: Running) -> None:

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from streams import clients
 from streams.records import AlertCommand, DemoCommand
 from tests.streams.gateway.conftest import Running, await_answer, free_port, gateway_process
-from tests.streams.gateway.plant import LEAK, NS
+from tests.streams.gateway.plant import LEAK, NOTE, NS
 
 T = TypeVar("T")
 pytestmark = [pytest.mark.kafka, pytest.mark.browser]
@@ -32,6 +32,7 @@ PAGES = {
     "nothing": ("/?type=water.tank&relationship=drives", "No twin fits"),
     "twin": (f"/twin?asset={LEAK.asset}", "Trends"),
     "alerts": ("/alerts", "Junction 203"),
+    "alert": ("/alerts?id=ALERT", NOTE),
     "models": ("/models", "0002-ef56ab78"),
     "demo": ("/demo", "Switch on a fault"),
     "system": ("/system", "Refused records"),
@@ -74,7 +75,7 @@ def test_every_page_fits_says_no_error_and_loads_nothing_from_elsewhere(
     page.on("request", lambda request: None if request.url.startswith(own) else troubles.append(f"from elsewhere: {request.url}"))
     pictures = os.environ.get("LIVETWIN_TEST_PICTURES")
     for name, (path, shows) in PAGES.items():
-        page.goto(path)
+        page.goto(path.replace("ALERT", running.plant.alerts[0].id))
         expect(page.get_by_text(shows).first).to_be_visible(timeout=15_000)
         expect(page.locator("h1")).to_be_visible()
         too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

@@ -1,0 +1,48 @@
+"""One sentence about a channel: what is off, by how much, and against what.
+
+In:   `ChannelEvidence` with the detector that finds the channel strangest.
+Out:  English, with short units. Pure: the same evidence gives the same words.
+"""
+
+from __future__ import annotations
+
+from streams.records import ChannelEvidence
+from streams.wording import duration, number, unit
+
+
+def sentence(one: ChannelEvidence, *, alone: bool) -> str:
+    """What the detector says of this channel; empty where no detector is named, as in older records.
+
+    Args:
+        alone: the twin has no other channel.
+
+    >>> off = {"name": "pressure", "seen": 41.8, "expected": 44.9, "unit": "metre", "off": -3.1, "over_ns": 1200 * 10**9}
+    >>> sentence(ChannelEvidence(**off, detector="level"), alone=False)
+    'pressure is 3.1 m below what time of day and the other channels say, over the last 20 min'
+    >>> sentence(ChannelEvidence(**off, detector="shift"), alone=False)
+    'pressure stays 3.1 m below the forecast made before the last 20 min'
+    >>> past = ChannelEvidence(name="flow", seen=9.0, expected=8.0, unit="litrePerSecond", off=1.0, detector="limit")
+    >>> sentence(past, alone=True)
+    'flow is 1 L/s above its limit of 8 L/s'
+    >>> sentence(ChannelEvidence(name="flow", seen=9.0, expected=8.0), alone=False)
+    ''
+    """
+    amount = f"{number(None if one.off is None else abs(one.off))} {unit(one.unit)}".strip()
+    side = "above" if (one.off or 0.0) > 0 else "below"
+    span = duration(one.over_ns or 0)
+    match one.detector:
+        case "forecast":
+            return f"{one.name} is {amount} {side} the forecast made one step before"
+        case "shift":
+            return f"{one.name} stays {amount} {side} the forecast made before the last {span}"
+        case "level":
+            others = "" if alone else " and the other channels"
+            return f"{one.name} is {amount} {side} what time of day{others} say{'s' if alone else ''}, over the last {span}"
+        case "shape":
+            usual = "moved as usual" if alone else "gone with the other channels as usual"
+            return f"{one.name} has not {usual} over the last {span}, about {amount} {side}"
+        case "limit" if one.off is not None:
+            return f"{one.name} is {amount} {side} its limit of {number(one.expected)} {unit(one.unit)}".rstrip()
+        case "stuck":
+            return f"{one.name} repeats {number(one.seen)} {unit(one.unit)}".rstrip() + " and moves no more"
+    return ""

@@ -4,7 +4,7 @@ NAB ?= ../shared/data/nab
 WORKERS ?= 2
 export TORCH PYTHON
 
-.PHONY: asyncapi help run test check bench bench-rivals eval test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
+.PHONY: asyncapi help run test check bench bench-rivals eval eval-learning test-services test-faults lock secrets dashboards grafana-schema clean environment environment-dev
 .DEFAULT_GOAL := help
 
 help: ## what there is (this list)
@@ -35,6 +35,9 @@ bench-rivals: environment-dev ## the same job in Faust, Quix Streams, Bytewax an
 
 eval: environment-dev ## how well faults are found: a public benchmark (NAB=folder of it), injected faults; writes build/eval.json
 	$(PY) -m deploy.eval --nab $(NAB) $(ARGS)
+
+eval-learning: environment-dev ## does learning pay? drifts in the demo plant and in series; writes build/eval-learning.json
+	$(PY) -m deploy.eval.learning $(ARGS)
 
 test-services: environment-dev ## only the tests on real services (Kafka, InfluxDB, a browser), saying which are skipped and why
 	$(PY) -m pytest -m "kafka or influxdb or browser" $(ARGS)

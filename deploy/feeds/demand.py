@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 class Demand:
     """Demand of all junctions, stepped along event time.
 
-    Each junction's demand is base × pattern × exp(own + common), where `own` and `common` are AR(1) processes,
+    Each junction's demand is factor × base × pattern × exp(own + common), where `own` and `common` are AR(1) processes,
     low-passed over half an hour so that they wander rather than jump.
     """
 
@@ -48,6 +48,7 @@ class Demand:
         self._memory = np.exp(-step_s / np.append(np.full(len(base), float(_OWN_MEMORY_S)), _COMMON_MEMORY_S))
         self._smoothing = 1 - np.exp(-step_s / _SMOOTHING_S)
         self._random = random
+        self.factor = 1.0  # on what all customers take
         self._fast = self._sigma * random.standard_normal(len(base) + 1)
         self._smooth = self._fast.copy()
 
@@ -59,7 +60,7 @@ class Demand:
         hour, rest = divmod(time_s, HOUR_S)
         share = rest / HOUR_S
         typical = self._hour(hour) * (1 - share) + self._hour(hour + 1) * share
-        return np.asarray(typical * np.exp(self._smooth[:-1] + self._smooth[-1]))
+        return np.asarray(self.factor * typical * np.exp(self._smooth[:-1] + self._smooth[-1]))
 
     def _hour(self, hour: int) -> Floats:
         weekday = (hour // 24 + 3) % 7  # 1970-01-01 was a Thursday

@@ -25,7 +25,7 @@ from twin.errors import LivetwinError
 
 # codes of EPANET's programming interface, as its documentation lists them
 BASEDEMAND, PATTERN, EMITTER, TANKLEVEL, DEMAND, PRESSURE, MINLEVEL, MAXLEVEL = 1, 2, 3, 8, 9, 11, 20, 21  # nodes
-FLOW, HEADLOSS, STATUS, ENERGY = 8, 10, 11, 13  # links
+FLOW, HEADLOSS, STATUS, SETTING, ENERGY = 8, 10, 11, 12, 13  # links
 DURATION, HYDSTEP, PATTERNSTEP, REPORTSTEP, REPORTSTART = 0, 1, 3, 5, 6  # times
 NODECOUNT, LINKCOUNT = 0, 2
 JUNCTION, TANK = 0, 2

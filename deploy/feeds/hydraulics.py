@@ -36,6 +36,7 @@ class Hydraulics:
     def __init__(self, step_s: int, tank_levels_m: Sequence[float] | None = None) -> None:
         self._epanet = Epanet(without_sections(net3(), _DROPPED_SECTIONS))
         self._step_s = step_s
+        self.pump_speed = 1.0  # of all pumps that run, as a share of the nominal one; a worn impeller lifts as a slower one does
         for what, seconds in (
             (epanet.DURATION, LONGEST_RUN_S),
             (epanet.HYDSTEP, step_s),
@@ -81,6 +82,8 @@ class Hydraulics:
     def set_link(self, link: str, is_open: bool) -> None:
         """Open or close a pump or a pipe, from the next `solve` on."""
         self._epanet.set_values("link", [self._link_index[link]], epanet.STATUS, [float(is_open)])
+        if is_open and link in self.pumps and self.pump_speed != 1.0:  # opening has set it to 1
+            self._epanet.set_values("link", [self._link_index[link]], epanet.SETTING, [self.pump_speed])
 
     def solve(self) -> None:
         """Solve the network as it is now; the read methods then tell of this moment."""

@@ -241,7 +241,7 @@ def doctor() -> None:
 
 
 @app.command()
-def health(role: Annotated[Literal["processor", "historian", "alerting"], typer.Argument(help="which role")]) -> None:
+def health(role: Annotated[Literal["processor", "historian", "alerting", "trainer"], typer.Argument(help="which role")]) -> None:
     """Status 0 when this machine has a member of the role's consumer group, as the broker sees it; for health checks."""
     from deploy.health import check
     from deploy.roles import bootstrap_of

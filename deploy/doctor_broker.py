@@ -109,7 +109,7 @@ def _mismatches(topics: Topics, mismatches: list[TopicMismatch]) -> list[Finding
 async def _roles(bootstrap: str, topics: Topics) -> Finding:
     async with LagProbe(bootstrap, topics) as probe:
         roles = await probe.ask()
-    told = ", ".join(f"{role.role} {'' if role.members is None else f'×{role.members} '}{role.behind} behind" for role in roles)
+    told = ", ".join(f"{role.role} ×{role.members} {role.behind} behind" for role in roles)
     idle = [role.role for role in roles if role.members == 0 and role.behind > 0]
     slow = [role.role for role in roles if role.members != 0 and role.behind > _MUCH_LAG]
     if idle:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from twin.errors import LivetwinError
 
-GroupRole = Literal["processor", "historian", "alerting"]
+GroupRole = Literal["processor", "historian", "alerting", "trainer"]
 _WITHIN_S = 10.0
 
 

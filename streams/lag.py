@@ -3,8 +3,8 @@
 In:   consumer groups and ends of topics, asked for every few seconds. A role says nothing itself, so it may run anywhere.
 Out:  a `RoleLag` a role; None while nobody could be asked.
 
-The trainer reads without a group. It notes its position under one that has no members (`NotedPosition`), so that it is asked for
-like the others, by any Kafka tool too.
+The trainer reads the log by times, not by what a group has committed. It is a member of one all the same, and notes there where
+it is (`NotedPosition`), so that it is asked for like the others, by any Kafka tool too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError
 
@@ -28,7 +28,7 @@ from streams.waiting import pause
 
 log = logging.getLogger(__name__)
 
-TRAINER: Final = "trainer"  # no group: nobody is a member
+TRAINER: Final = "trainer"
 _ASK_WITHIN_S = 20.0
 _NOTE_EVERY_S = 5.0
 _LONGEST_RETRY_S = 30.0
@@ -39,7 +39,7 @@ class RoleLag:
     """One role, all its processes together."""
 
     role: str
-    members: int | None  # processes that share the partitions; None: the role has no group
+    members: int  # processes that share the partitions
     records: Mapping[str, int]  # topic → records that are in the log and not done yet
 
     @property
@@ -115,8 +115,7 @@ class LagProbe:
         for place in places:
             done = committed[place].offset if place in committed else -1
             behind[place.topic] += max(0, ends[place] - max(done, begins[place]))
-        members = None if role == TRAINER else await self._members(group)
-        return RoleLag(role, members, dict(behind))
+        return RoleLag(role, await self._members(group), dict(behind))
 
     async def _members(self, group: str) -> int:
         answers = await self._admin.describe_consumer_groups([group])
@@ -152,28 +151,55 @@ class LagWatch:
 
 
 class NotedPosition:
-    """Where a reader without a group has come to, kept on the broker as the offsets of a group without members.
+    """Where a reader by its own offsets has come to, as a member of a group that commits what the reader has done.
 
-    For whoever asks about lag. Nobody reads on from there: a note that could not be made is made with the next one.
+    For whoever asks about lag, or whether the reader is at work: a process that hangs is put out of its group. Nobody reads on
+    from there: a note that could not be made is made with the next one.
     """
 
-    def __init__(self, bootstrap: str, group: str, *, client_id: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, group: str, *, client_id: str) -> None:
         self._consumer = clients.consumer(bootstrap, group=group, client_id=client_id)
+        self._consumer.subscribe([topic], listener=_Paused(self._consumer))
+        self._present: asyncio.Task[None] | None = None
         self._due = 0.0
 
     async def start(self) -> None:
         await self._consumer.start()
+        self._present = asyncio.create_task(self._stay())
 
     async def stop(self) -> None:
+        if self._present is not None:
+            self._present.cancel()
+            await asyncio.wait({self._present})
         await self._consumer.stop()
 
     async def note(self, positions: Mapping[TopicPartition, int]) -> None:
-        """The next offset of each partition; not more often than every few seconds."""
-        if time.monotonic() < self._due or not positions:
+        """The next offset of each partition; not more often than every few seconds. Several readers share the partitions."""
+        mine = {place: offset for place, offset in positions.items() if place in self._consumer.assignment()}
+        if time.monotonic() < self._due or not mine:
             return
         self._due = time.monotonic() + _NOTE_EVERY_S
-        if self._consumer.assignment() != set(positions):
-            self._consumer.assign(list(positions))
-            self._consumer.pause(*positions)  # nothing is to be fetched
         with suppress(KafkaError, IllegalStateError):
-            await self._consumer.commit(dict(positions))
+            await self._consumer.commit(mine)
+
+    async def _stay(self) -> None:
+        """A member that never fetches is put out of its group."""
+        while True:
+            try:
+                await self._consumer.getmany(timeout_ms=1000)
+            except KafkaError as error:
+                log.info("position-not-noted", extra={"found": repr(error)})
+                await asyncio.sleep(1)
+
+
+class _Paused(ConsumerRebalanceListener):  # type: ignore[misc]
+    """What a member is given it does not fetch."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        pass
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        self._consumer.pause(*assigned)

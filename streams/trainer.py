@@ -102,7 +102,7 @@ async def _run_once(bootstrap: str, topics: Topics, home: Path, rules: TrainingR
         producer = clients.producer(bootstrap, client_id="livetwin-trainer")
         opened.push_async_callback(producer.stop)
         await producer.start()
-        noted = NotedPosition(bootstrap, group_of(topics, TRAINER), client_id="livetwin-trainer-position")
+        noted = NotedPosition(bootstrap, topics.telemetry, group_of(topics, TRAINER), client_id="livetwin-trainer-position")
         opened.push_async_callback(noted.stop)
         await noted.start()
         remembering = Remembering(home / "replay", capacity=rules.old_stretches, seed=rules.seed)

@@ -77,8 +77,7 @@ class _Views(Collector):
         for role in self._gateway.lag.newest or ():
             for topic, records in role.records.items():
                 lag.add_metric([role.role, topic], records)
-            if role.members is not None:
-                members.add_metric([role.role], role.members)
+            members.add_metric([role.role], role.members)
         yield lag
         yield members
 

@@ -146,7 +146,7 @@ def _lag(roles: dict[str, dict[str, Any]] | None) -> str:
             (
                 two_lines(Html(f"<b>{esc(name)}</b>"), _ROLE_WORDS.get(name, "")),
                 Html(chip(_LAG_TONES[state])),
-                "–" if members is None else str(members),
+                str(members),
                 f"{behind:,}",
                 topics or "–",
             )

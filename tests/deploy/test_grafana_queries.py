@@ -118,7 +118,7 @@ def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
         store.write_history(plant.blocks)
         store.write_alerts(alerts_of(plant))
         records = demo._models([kind.id for kind in TYPES], plant.swapped_ns)
-        lags = [RoleLag("processor", 2, {"livetwin.telemetry": 5}), RoleLag("trainer", None, {"livetwin.telemetry": 7})]
+        lags = [RoleLag("processor", 2, {"livetwin.telemetry": 5}), RoleLag("trainer", 1, {"livetwin.telemetry": 7})]
         store.write_lag(lags, wall_ns=time.time_ns())
         store.write_swaps([Serving.model_validate_json(value) for key, value in records if b"/serving/" in key])
         switch = Switch(offset=5, version="1", sha256="ab", uri="file:///m", event_ns=plant.swapped_ns)

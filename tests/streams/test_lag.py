@@ -75,17 +75,20 @@ async def test_a_role_is_behind_by_what_its_group_has_not_committed(kafka: str, 
     assert (await ask(kafka, topics))["processor"].members == 0
 
 
-async def test_the_trainer_which_has_no_group_notes_where_it_is_and_fetches_nothing_by_that(kafka: str, topics: Topics) -> None:
+async def test_the_trainer_notes_where_it_is_and_fetches_nothing_by_that(kafka: str, topics: Topics) -> None:
     await send(kafka, topics.telemetry, 5)
-    noted = NotedPosition(kafka, group_of(topics, TRAINER), client_id="test")
+    noted = NotedPosition(kafka, topics.telemetry, group_of(topics, TRAINER), client_id="test")
     await noted.start()
     try:
+        await until(lambda: len(noted._consumer.assignment()) == 2)
         await noted.note({TopicPartition(topics.telemetry, 0): 4, TopicPartition(topics.telemetry, 1): 0})
         found = (await ask(kafka, topics))[TRAINER]
-        assert (found.records, found.members) == ({topics.telemetry: 1}, None)
+        assert (found.records, found.members) == ({topics.telemetry: 1}, 1)
         assert await noted._consumer.getmany(timeout_ms=300) == {}
     finally:
         await noted.stop()
+    found = (await ask(kafka, topics))[TRAINER]
+    assert (found.records, found.members) == ({topics.telemetry: 1}, 0), "what it noted stays"
 
 
 async def test_a_watch_knows_nothing_without_a_broker_and_ends_when_told() -> None:
@@ -124,7 +127,7 @@ async def test_of_several_historians_on_influxdb_one_keeps_the_lag_of_all_roles(
         )
     server = InfluxDb(influxdb.url, token=influxdb.token, org=influxdb.org)
 
-    def lag(role: str) -> tuple[int, int | None] | None:
+    def lag(role: str) -> tuple[int, int] | None:
         asked = (
             f'SELECT "records", "members" FROM "{database}"."records"."lag" WHERE "role" = \'{role}\' ORDER BY time DESC LIMIT 1'
         )

@@ -158,7 +158,7 @@ def test_earlier_alerts_of_the_type_are_named_with_their_end_and_later_or_other_
     (named,) = seen(views, alert_of("b")).similar
     assert (named.id, named.asset, named.false_alarm, named.acknowledged_by) == (past.id, "d", True, "kim")
     assert (named.similarity, named.comment, named.state) == (1.0, "Hydrant was flushed.", "cleared")
-    views.alerts.put(past.model_copy(update={"revision": 2, "type": "dtmi:other;1"}))
+    views.alerts.put(past.model_copy(update={"revision": 2, "evidence": alert_of("d", off=3.1).evidence}))
     assert seen(views, alert_of("b")).similar == []
 
 
@@ -177,7 +177,10 @@ def test_a_swap_of_its_partition_before_the_onset_is_told_and_no_other(views: Li
         "champion_uri": "file:///m", "since_ns": 0,
     }  # fmt: skip
     views.models.apply(b"water.junction/alias", orjson.dumps(alias))
-    assert [one.version for one in seen(views, alert_of("b")).swaps] == ["v20"]
+    alert = alert_of("b")
+    assert [one.version for one in seen(views, alert).swaps] == ["v20"]
+    elsewhere = alert.evidence.model_copy(update={"partition": 7})
+    assert context_of(views, alert.model_copy(update={"evidence": elsewhere}), {}).swaps == []
 
 
 def test_events_of_the_twin_and_its_neighbours_close_in_time_are_told_the_own_ones_first(views: LiveViews) -> None:

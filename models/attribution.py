@@ -37,24 +37,22 @@ class Attribution(NamedTuple):
     mix: Tensor  # (N, 4) share of each detector in the score, in the order of DETECTORS; rows sum to 1 or 0
 
 
-def patterns(span: int) -> Tensor:
-    """(PATTERNS, span) 1 where a change that began some steps ago has been on.
+def lasted(span: int) -> list[int]:
+    """Steps that each of PATTERNS changes has been on, up to the newest.
 
-    >>> patterns(8).sum(dim=1).tolist()
-    [8.0, 4.0, 2.0, 1.0]
+    >>> lasted(12)
+    [12, 6, 3, 1]
     """
-    lasted = [span, max(1, span // 2), max(1, span // 4), 1]
-    return (torch.arange(span)[None] >= span - torch.tensor(lasted)[:, None]).float()
+    return [span, max(1, span // 2), max(1, span // 4), 1]
 
 
 def left_of_change(basis: Tensor, channels: int) -> Tensor:
     """How much of a change of one channel alone the components can't rebuild: (A, F, K) → (A, PATTERNS, C) squared length."""
     twins, features, components = basis.shape
     span = features // channels
-    shapes = patterns(span).to(basis)
     by_channel = basis.reshape(twins, span, channels, components)
-    explained = torch.einsum("js,asck->ajck", shapes, by_channel).square().sum(dim=3)
-    whole = shapes.sum(dim=1)[None, :, None]
+    explained = torch.stack([by_channel[:, -steps:].sum(dim=1).square().sum(dim=2) for steps in lasted(span)], dim=1)
+    whole = torch.tensor(lasted(span)).to(basis)[None, :, None]
     return (whole - explained).maximum(LEAST_LEFT * whole)
 
 
@@ -76,17 +74,17 @@ def level_directions(weights: Tensor, tables: Tensor) -> Tensor:
     return per_usual * change / change.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
 
 
-def shape_fault(rest: Tensor, left: Tensor, shapes: Tensor) -> tuple[Tensor, Tensor]:
+def shape_fault(rest: Tensor, left: Tensor, span: int) -> tuple[Tensor, Tensor]:
     """How well a change of each channel alone explains what the components can't rebuild, and its size: (N, C) each.
 
     Args:
         rest: (N, span, C).
         left: (N, PATTERNS, C) from `left_of_change`.
-        shapes: (PATTERNS, span).
     """
-    along = (shapes[None, :, :, None] * rest[:, None]).sum(dim=2)  # (N, PATTERNS, C)
-    best = (along * along / left).max(dim=1)
-    size = torch.gather(along / left, 1, best.indices[:, None])[:, 0]
+    along = torch.stack([rest[:, -steps:].sum(dim=1) for steps in lasted(span)], dim=1)  # (N, PATTERNS, C)
+    sizes = along / left
+    best = (along * sizes).max(dim=1)
+    size = torch.gather(sizes, 1, best.indices[:, None])[:, 0]
     return best.values, size
 
 
@@ -95,15 +93,14 @@ def level_fault(residual: Tensor, directions: Tensor) -> Tensor:
     return (residual[:, :, None] * directions).sum(dim=1).square()
 
 
-def attributed(surprises: tuple[Tensor, ...], by_channel: tuple[Tensor, ...], offsets: Tensor) -> Attribution:
+def attributed(loud: Tensor, by_channel: tuple[Tensor, ...], offsets: Tensor) -> Attribution:
     """Put the detectors together: each speaks as loud as it is surprised.
 
     Args:
-        surprises: of each detector, (N, C) or (N, 1).
+        loud: surprise of each detector, (N, 4).
         by_channel: what each detector says of each channel, (N, C), of any size.
         offsets: how far each channel is off as each detector sees it, (N, 4, C), scaled, with sign.
     """
-    loud = torch.stack([one.amax(dim=1) for one in surprises], dim=1)  # (N, 4)
     mix = loud / loud.sum(dim=1, keepdim=True).clamp(min=1e-30)
     shares = torch.stack([one / one.sum(dim=1, keepdim=True).clamp(min=1e-30) for one in by_channel], dim=1)  # (N, 4, C)
     weight = mix[:, :, None] * shares

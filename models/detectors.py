@@ -86,7 +86,6 @@ class Detectors(nn.Module):
     table_level: Tensor
     table_shape: Tensor
     table_fused: Tensor
-    patterns: Tensor
     shape_left: Tensor
     level_directions: Tensor
 
@@ -103,7 +102,6 @@ class Detectors(nn.Module):
         self.register_buffer("basis", torch.zeros(twins, features, layout.components))
         self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels)))
         # made from the weights by `derive`, not part of a version file
-        self.register_buffer("patterns", attribution.patterns(layout.span), persistent=False)
         self.register_buffer("shape_left", torch.ones(twins, attribution.PATTERNS, channels), persistent=False)
         self.register_buffer("level_directions", torch.zeros(twins, channels, channels), persistent=False)
         rising = torch.tensor(calibration.LEVELS, dtype=torch.float32)
@@ -183,7 +181,7 @@ class Detectors(nn.Module):
         ).reshape(n, -1, channels)
         rest = rest * m[:, -self.layout.span :]
         shape = torch.where(enough, (rest * rest).sum(dim=1).sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
-        shape_fault, bent = attribution.shape_fault(rest, self.shape_left.index_select(0, rows), self.patterns)
+        shape_fault, bent = attribution.shape_fault(rest, self.shape_left.index_select(0, rows), self.layout.span)
         level_fault = attribution.level_fault(off_level, self.level_directions.index_select(0, rows))
         to_deviation = math.sqrt(FREEDOM / (FREEDOM - 2))  # from a Student's scale
         return Statistics(
@@ -215,17 +213,21 @@ class Detectors(nn.Module):
         return calibration.surprise(self.table_fused.index_select(0, rows), strongest(surprises)[:, None])[:, 0]
 
 
+def of_detectors(surprises: Surprises) -> Tensor:
+    """Surprise of each of DETECTORS at the channel that surprises it most, (N, 4)."""
+    return torch.stack([one.amax(dim=1) for one in surprises], dim=1)
+
+
 def strongest(surprises: Surprises) -> Tensor:
     """One number a row before it is calibrated: the strongest detector, half of the next one beside it. (N,)"""
-    each = torch.stack([one.amax(dim=1) for one in surprises], dim=1)
-    ordered = torch.sort(each, dim=1, descending=True).values
+    ordered = torch.sort(of_detectors(surprises), dim=1, descending=True).values
     return ordered[:, 0] + 0.5 * ordered[:, 1]
 
 
 def attribution_of(surprises: Surprises, found: Statistics) -> Attribution:
     """Which channels and detectors the score speaks of."""
     by_channel = (surprises.forecast, surprises.shift, found.level_fault, found.shape_fault)
-    return attribution.attributed(tuple(surprises), by_channel, found.off)
+    return attribution.attributed(of_detectors(surprises), by_channel, found.off)
 
 
 def _filled(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,7 @@ def test_a_change_of_one_channel_is_told_apart_from_those_the_components_share_i
         centre.expand(count, -1), basis.expand(count, -1, -1), torch.from_numpy(faulty.reshape(count, -1))
     ).reshape(count, SPAN, 4)
     left = attribution.left_of_change(basis, 4).expand(count, -1, -1)
-    found, size = attribution.shape_fault(rest, left, attribution.patterns(SPAN))
+    found, size = attribution.shape_fault(rest, left, SPAN)
     named = found.argmax(dim=1) == channel
     assert named.float().mean() > 0.95
     assert (size[named, channel] - 0.8).abs().median() < 0.15
@@ -76,14 +76,14 @@ def test_a_level_that_is_not_judged_says_nothing() -> None:
 
 def test_the_detector_that_is_most_surprised_speaks_loudest_and_tells_how_far_off_it_sees_the_channel() -> None:
     none = torch.zeros(1, 2)
-    surprises = (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]), none, torch.zeros(1, 1))
+    surprises, loud = (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]])), torch.tensor([[1.0, 3.0, 0.0, 0.0]])
     offsets = torch.tensor([[[5.0, 6.0], [7.0, -8.0], [0.0, 0.0], [0.0, 0.0]]])
-    found = attributed(surprises, (surprises[0], surprises[1], none, none), offsets)
+    found = attributed(loud, (surprises[0], surprises[1], none, none), offsets)
     assert found.contribution.tolist()[0] == pytest.approx([0.25, 0.75])
     assert found.mix.tolist()[0] == pytest.approx([0.25, 0.75, 0.0, 0.0])
     assert found.leading.tolist() == [[0.0, 1.0]]
     assert found.off.tolist() == [[5.0, -8.0]]
-    quiet = attributed((none, none, none, torch.zeros(1, 1)), (none, none, none, none), offsets)
+    quiet = attributed(torch.zeros(1, 4), (none, none, none, none), offsets)
     assert quiet.contribution.tolist() == [[0.0, 0.0]]
     assert quiet.mix.sum() == 0
 

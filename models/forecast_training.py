@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,11 +22,12 @@ from models.old_regime import OldSteps
 BATCH = 256
 FIRST_SAMPLES, TUNE_SAMPLES = 150_000, 50_000
 EPOCHS_MAX = 25
-FIRST_RATE, TUNE_RATE = 3e-3, 1e-3
+RATE = 3e-3
 WEIGHT_DECAY = 1e-2  # of a first training
 PULL = 1e-3  # of a fine-tuned weight towards the base, per squared difference
 CUT_SHARE, CUT_STEPS_MIN = 0.4, 8  # share of windows that start late, as a new twin's do, and the fewest steps they keep
 TARGET_CLIP = 20.0
+HALF_LIFE = 0.15  # of an update: a step so much of the record older is drawn, and counts in choosing weights, half as often
 OLD_SHARE = 0.25  # of a batch, where old stretches are remembered
 CHECKS = 6  # times the calibration loss is looked at
 
@@ -84,6 +86,42 @@ class Samples:
         return self.x[rows[:, None], at].clamp(-TARGET_CLIP, TARGET_CLIP), self.good[rows[:, None], at] * inside[..., None]
 
 
+# twins (N,), past (N, past, C) and which cells of it count, calendar (N, features), target (N, horizons, C) and its weight
+Windows: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class _Pool:
+    """Windows whose targets lie in one part (R, T) of the records. A step `half_life` of the record older is half as likely."""
+
+    def __init__(self, samples: Samples, part: Tensor, half_life: float = math.inf) -> None:
+        self._samples, self._part = samples, part
+        self._steps = part.nonzero()  # (M, 2): record, step
+        age = (part.shape[1] - self._steps[:, 1]).double() / (half_life * part.shape[1])
+        self._cumulated = torch.exp2(-age).cumsum(0) if half_life < math.inf else None
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def draw(self, count: int, generator: torch.Generator) -> Windows:
+        """`count` windows at random, with replacement."""
+        if self._cumulated is None:
+            return self._windows(torch.randint(len(self._steps), (count,), generator=generator))
+        at = torch.rand(count, generator=generator, dtype=torch.float64) * self._cumulated[-1]
+        return self._windows(torch.searchsorted(self._cumulated, at).clamp(max=len(self._steps) - 1))
+
+    def some(self) -> Windows:
+        """Up to 4096 windows, always the same ones."""
+        generator = torch.Generator().manual_seed(0)
+        if self._cumulated is not None:
+            return self.draw(4096, generator)
+        return self._windows(torch.randperm(len(self._steps), generator=generator)[:4096])
+
+    def _windows(self, places: Tensor) -> Windows:
+        rows, steps = self._steps[places].unbind(1)
+        target = self._samples.targets(rows, steps, self._part)
+        return self._samples.twins[rows], *self._samples.inputs(rows, steps), self._samples.calendar(rows, steps), *target
+
+
 def fit_forecaster(
     network: Forecaster,
     x: NDArray[np.float32],
@@ -106,7 +144,7 @@ def fit_forecaster(
         calendars: (T, CALENDAR_FEATURES).
         train: (A, T) steps that may be targets.
         calibrate: (A, T) steps that choose the best weights.
-        fine_tune: freeze the backbone, train adapters and head.
+        fine_tune: fewer samples, newer steps more often, and a pull towards where the weights began.
         seed: of shuffling and of windows that start late; dropout draws from torch's own generator.
         old: of the past before the record: OLD_SHARE of each batch, and of what chooses the best weights.
         judged: the same, never trained on: what the figures say of forgetting.
@@ -114,31 +152,29 @@ def fit_forecaster(
     samples = Samples(network, x, good, calendars)
     train_t, calibrate_t = torch.from_numpy(train), torch.from_numpy(calibrate)
     generator = torch.Generator().manual_seed(seed)
-    candidates = train_t.nonzero()  # (M, 2): twin, step
-    sources = [(samples, train_t, candidates, BATCH)]
-    chosen_by = [(samples, calibrate_t, 1.0)]
+    half_life = HALF_LIFE if fine_tune else math.inf
+    newest, chosen_by = _Pool(samples, train_t, half_life), [(_Pool(samples, calibrate_t, half_life).some(), 1.0)]
+    sources = [(newest, BATCH)]
     if old is not None and bool((inside := _targets_of(old)).any()):
-        remembered = Samples(network, old.x, old.good, old.calendars, old.twins)
+        remembered = _Pool(Samples(network, old.x, old.good, old.calendars, old.twins), inside)
         of_batch = round(BATCH * OLD_SHARE)
-        sources = [(samples, train_t, candidates, BATCH - of_batch), (remembered, inside, inside.nonzero(), of_batch)]
-        chosen_by = [(samples, calibrate_t, 1 - OLD_SHARE), (remembered, inside, OLD_SHARE)]
+        sources = [(newest, BATCH - of_batch), (remembered, of_batch)]
+        chosen_by = [(chosen_by[0][0], 1 - OLD_SHARE), (remembered.some(), OLD_SHARE)]
     loss_old_before = _loss_of(network, judged)
-    updates = max(20, min(TUNE_SAMPLES if fine_tune else FIRST_SAMPLES, EPOCHS_MAX * len(candidates)) // BATCH)
+    updates = max(20, min(TUNE_SAMPLES if fine_tune else FIRST_SAMPLES, EPOCHS_MAX * len(newest)) // BATCH)
 
-    network.backbone_requires_grad(not fine_tune)
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = list(network.parameters())
     start = [parameter.detach().clone() for parameter in trained]
-    rate = TUNE_RATE if fine_tune else FIRST_RATE
-    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0 if fine_tune else WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=updates, pct_start=0.15)
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0 if fine_tune else WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=updates, pct_start=0.15)
 
     def loss_on_chosen() -> float:
-        return float(sum(share * _mean_loss(network, source, part) for source, part, share in chosen_by))
+        return sum(share * _loss_on(network, windows) for windows, share in chosen_by)
 
     best_loss, best = loss_on_chosen(), _copied(network)
     for update in range(updates):
         network.train()
-        drawn = [_draw(*source, generator) for source in sources]
+        drawn = [pool.draw(count, generator) for pool, count in sources]
         twins, past, counts, calendar, target, weight = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         seen = _late_starts(len(twins), samples.past, generator)
         mean, log_scale = network(twins, past * seen, counts * seen, calendar)
@@ -157,12 +193,11 @@ def fit_forecaster(
                 best_loss, best = loss_now, _copied(network)
 
     network.load_state_dict(best)
-    network.backbone_requires_grad(True)
     naive, one_step = _one_step_losses(network, samples, calibrate_t)
     return FitFigures(
         updates * BATCH,
-        _mean_loss(network, samples, train_t),
-        _mean_loss(network, samples, calibrate_t),
+        _loss_on(network, _Pool(samples, train_t).some()),
+        _loss_on(network, _Pool(samples, calibrate_t).some()),
         naive,
         one_step,
         loss_old_before,
@@ -181,16 +216,7 @@ def _loss_of(network: Forecaster, old: OldSteps | None) -> float:
     """Mean loss on old stretches; NaN where there is none."""
     if old is None or not bool((inside := _targets_of(old)).any()):
         return math.nan
-    return _mean_loss(network, Samples(network, old.x, old.good, old.calendars, old.twins), inside)
-
-
-def _draw(samples: Samples, part: Tensor, candidates: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """`count` windows at random: twins, past, which cells of it count, calendar, target, its weight."""
-    chosen = candidates[torch.randint(len(candidates), (count,), generator=generator)]
-    rows, steps = chosen[:, 0], chosen[:, 1]
-    past, counts = samples.inputs(rows, steps)
-    target, weight = samples.targets(rows, steps, part)
-    return samples.twins[rows], past, counts, samples.calendar(rows, steps), target, weight
+    return _loss_on(network, _Pool(Samples(network, old.x, old.good, old.calendars, old.twins), inside).some())
 
 
 def _late_starts(n: int, past: int, generator: torch.Generator) -> Tensor:
@@ -204,33 +230,24 @@ def _copied(network: Forecaster) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def _some(part: Tensor) -> tuple[Tensor, Tensor]:
-    """Up to 4096 steps of `part`, always the same ones: rows, steps."""
-    candidates = part.nonzero()
-    chosen = candidates[torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))[:4096]]
-    return chosen[:, 0], chosen[:, 1]
-
-
-def _mean_loss(network: Forecaster, samples: Samples, part: Tensor) -> float:
-    rows, steps = _some(part)
+def _loss_on(network: Forecaster, windows: Windows) -> float:
+    """Mean loss on windows as `_Pool` gives them."""
+    twins, past, counts, calendar, target, weight = windows
     network.eval()
     with torch.inference_mode():
-        mean, log_scale = network(samples.twins[rows], *samples.inputs(rows, steps), samples.calendar(rows, steps))
-        target, weight = samples.targets(rows, steps, part)
+        mean, log_scale = network(twins, past, counts, calendar)
         return float((student_nll(mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1))
 
 
 def _one_step_losses(network: Forecaster, samples: Samples, part: Tensor) -> tuple[float, float]:
     """Loss one step ahead: persistence with the best constant scale, and the network."""
-    rows, steps = _some(part)
+    twins, past, counts, calendar, target, weight = _Pool(samples, part).some()
     network.eval()
     with torch.inference_mode():
-        past, counts = samples.inputs(rows, steps)
-        target, weight = samples.targets(rows, steps, part)
         both = weight[:, 0] * counts[:, -1] > 0  # (N, C)
         if not bool(both.any()):
             return 0.0, 0.0
         error = (target[:, 0] - past[:, -1]).abs()[both]
         naive = student_nll(torch.zeros_like(error), error.median().clamp(min=1e-3).log(), error).mean()
-        mean, log_scale = network(samples.twins[rows], past, counts, samples.calendar(rows, steps))
+        mean, log_scale = network(twins, past, counts, calendar)
         return float(naive), float(student_nll(mean[:, 0], log_scale[:, 0], target[:, 0])[both].mean())

@@ -70,11 +70,6 @@ class Forecaster(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def backbone_requires_grad(self, train: bool) -> None:
-        """Freeze the backbone, or free it: the adapters and the head are always trained."""
-        self.levels.requires_grad_(train)
-        self.join.requires_grad_(train)
-
     def forward(self, rows: Tensor, x: Tensor, good: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
         """Forecast the steps after the window.
 

@@ -1,5 +1,8 @@
 """Which steps train, which calibrate, which are held out: a split in time, a twin at a time.
 
+A first model trains on the older part of a twin's steps and calibrates on the newer one, as it will serve: ahead of what it
+knows. An update must learn what is new, so there the parts take turns, in stretches longer than a window, and the newest trains.
+
 In:   which cells of a `StepBlock` count.
 Out:  `Split`; blocks narrowed to what is used.
 """
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from twin.block import StepBlock
 
 HOLDOUT_SHARE, CALIBRATION_SHARE = 0.15, 0.35
+TURNS, TURN_STEPS_MIN = 20, 128  # of an update: stretches that take turns, as many as there is room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,48 @@ class Split:
         return Split(self.train[twins], self.calibrate[twins], self.holdout_start)
 
 
-def split_in_time(good: NDArray[np.bool_], holdout_share: float = HOLDOUT_SHARE) -> Split:
-    """Split each twin's own usable steps: older part, newer part, and the common newest hold-out. `good` is (A, T, C)."""
+def split_in_time(good: NDArray[np.bool_], holdout_share: float = HOLDOUT_SHARE, *, newest_train: bool = False) -> Split:
+    """Split each twin's own usable steps before the common newest hold-out.
+
+    Args:
+        good: (A, T, C) cells that count.
+        holdout_share: newest steps of the block that are left alone.
+        newest_train: training and calibration take turns, where a twin has steps enough for that; else the older part trains.
+
+    >>> split = split_in_time(np.ones((1, 2048, 1), bool), newest_train=True)
+    >>> split.train[0, :split.holdout_start:128].astype(int)
+    array([1, 1, 0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1])
+    """
     usable = good.any(axis=2)
     steps = usable.shape[1]
     holdout_start = steps - int(steps * holdout_share)
     before = usable & (np.arange(steps) < holdout_start)
     place = np.cumsum(before, axis=1)  # 1 for a twin's first usable step
     cut = np.ceil(place[:, -1:] * (1 - CALIBRATION_SHARE))
-    return Split(before & (place <= cut), before & (place > cut), holdout_start)
+    train = place <= cut
+    if newest_train:
+        train = np.where(place[:, -1:] >= 3 * TURN_STEPS_MIN, _trains_in_turn(place), train)
+    return Split(before & train, before & ~train, holdout_start)
+
+
+def _trains_in_turn(place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where each twin's steps train, (A, T), by their `place` among its own: turns of equal length, the last one trains."""
+    count = np.maximum(place[:, -1:], 1)
+    turns = np.clip(count // TURN_STEPS_MIN, 1, TURNS)
+    return ~_CALIBRATES[turns, np.clip((place - 1) * turns // count, 0, TURNS - 1)]
+
+
+def _calibrating(turns: int) -> list[int]:
+    """Which of so many turns calibrate: evenly spread, never the last one.
+
+    >>> _calibrating(20), _calibrating(3)
+    ([1, 4, 7, 10, 12, 15, 18], [1])
+    """
+    many = round(turns * CALIBRATION_SHARE)
+    return [int((number + 0.5) * turns / many) for number in range(many)]
+
+
+_CALIBRATES = np.array([np.isin(np.arange(TURNS), _calibrating(turns)) for turns in range(TURNS + 1)])
 
 
 def only_twins(block: StepBlock, twins: NDArray[np.int64]) -> StepBlock:

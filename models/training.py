@@ -4,7 +4,7 @@ In:   a `StepBlock`, the version to start from or None.
 Out:  `Trained`: the version, ready to be written and gated, and figures of the training.
 Same block, base, seed and thread count → same bytes.
 
-A twin's usable steps before the hold-out are split in time: the older part trains, the newer part calibrates. The hold-out (the
+A twin's usable steps before the hold-out are split in time (`models.split`): some train, some calibrate. The hold-out (the
 newest steps of the block) is touched by neither: the gate judges on it.
 """
 
@@ -95,7 +95,7 @@ def train(
     good = good_cells(block.values, block.quality)  # (A, T, C)
     if exclude is not None:
         good &= ~exclude[:, :, None]
-    split = split_in_time(good, holdout_share)
+    split = split_in_time(good, holdout_share, newest_train=base is not None)
     train_steps, calibration_steps = split.train.sum(axis=1), split.calibrate.sum(axis=1)
     kept = np.flatnonzero((train_steps >= fleet_fit.TRAIN_STEPS_MIN) & (calibration_steps >= CALIBRATION_STEPS_MIN))
     if not len(kept):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.gate import compare
 from models.old_regime import for_training_and_judging
 from models.training import Trained, train
 from tests.models.fleets import rhythm, type_of
@@ -71,6 +72,15 @@ def test_a_version_that_learnt_a_new_regime_beside_the_old_one_has_forgotten_les
     alone = trained(SUMMER, winter, judging)
     assert both.figures["loss_old"] < alone.figures["loss_old"] - 0.1
     assert both.figures["loss_calibration"] < alone.figures["loss_calibration"] + 0.1
+
+
+def test_an_update_learns_the_newest_regime_though_most_of_its_record_is_older(winter: Trained) -> None:
+    joined = [np.concatenate([getattr(WINTER, name), getattr(SUMMER, name)], axis=1) for name in ("values", "quality")]
+    record = replace(WINTER, values=joined[0], quality=joined[1])
+    update = trained(record, winter)
+    holdout = record.between(record.steps - 165, record.steps)
+    decision = compare(update.model, winter.model, holdout, start=64, alarms_per_twin_day=0.02)
+    assert decision.figures["candidate_loss"] < decision.figures["champion_loss"] - 0.5
 
 
 def test_what_judges_trains_no_version(winter: Trained, both: Trained) -> None:

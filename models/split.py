@@ -60,7 +60,7 @@ def _trains_in_turn(place: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where each twin's steps train, (A, T), by their `place` among its own: turns of equal length, the last one trains."""
     count = np.maximum(place[:, -1:], 1)
     turns = np.clip(count // TURN_STEPS_MIN, 1, TURNS)
-    return ~_CALIBRATES[turns, np.clip((place - 1) * turns // count, 0, TURNS - 1)]
+    return np.asarray(~_CALIBRATES[turns, np.clip((place - 1) * turns // count, 0, TURNS - 1)])
 
 
 def _calibrating(turns: int) -> list[int]:

@@ -184,6 +184,8 @@ async def trainer(stop: asyncio.Event) -> None:
         train_old_stretches=settings.train_old_stretches,
         seed=settings.train_seed,
         threads=settings.train_threads,
+        shadow_steps=settings.shadow_steps,
+        watch_steps=settings.watch_steps,
         alarms_per_twin_day=read(ProcessorSettings).alarms_per_twin_day,
         stop=stop,
     )

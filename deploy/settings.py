@@ -127,6 +127,12 @@ class TrainerSettings(_Settings):
     )
     train_seed: int = Field(default=7, description="seed of initial weights and shuffling")
     train_threads: int = Field(default=1, ge=1, description="CPU threads of a training step")
+    shadow_steps: int = Field(
+        default=24, ge=0, description="live steps that a new version is compared on with the champion before it serves; 0: none"
+    )
+    watch_steps: int = Field(
+        default=96, ge=0, description="newest live steps that a champion is compared on with the version before it; 0: never"
+    )
 
 
 class DemoSettings(_Settings):

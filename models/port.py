@@ -21,7 +21,7 @@ LEARNING = -1  # row of a twin that the served version does not know yet
 class VersionRefused(LivetwinError):
     """A version that does not load or does not fit; the message says which, found, expected; the old one keeps serving.
 
-    `reason` is one word for scripts: missing | truncated | hash | version | contract | non-finite | shape | slow.
+    `reason` is one word for scripts: missing | size | truncated | hash | version | contract | non-finite | shape | slow | blind.
     """
 
     def __init__(self, reason: str, message: str) -> None:

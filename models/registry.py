@@ -55,6 +55,7 @@ class RunRecord:
     time_ns: int  # wall clock of the decision
     figures: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str | int | float] = field(default_factory=dict)
+    stages: Mapping[str, str] = field(default_factory=dict)  # stage → what it said
 
 
 class Registry:
@@ -189,6 +190,8 @@ class Registry:
     def _decide(self, client: MlflowClient, run: RunRecord, run_id: str) -> None:
         client.set_tag(run_id, "decision", run.decision)
         client.set_tag(run_id, "why", run.why[:4000])
+        for stage, said in run.stages.items():
+            client.set_tag(run_id, f"gate.{stage}", said[:4000])
         number = self._number(client, run.name, run.version) if run.uri else None
         if number:
             client.set_model_version_tag(run.name, number, "decision", run.decision)

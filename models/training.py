@@ -195,4 +195,5 @@ def train(
         "seconds": time.perf_counter() - began,
     }
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}  # old losses: where there are any
-    return Trained(version.decode(payload, origin=f"{info.name} {info.version}"), payload, figures)
+    served = version.decode(payload, origin=f"{info.name} {info.version}", expect_type=type, behaviour=False)
+    return Trained(served, payload, figures)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.gate_stage import Stage
 from twin.block import StepBlock
 from twin.stretches import Stretches
 from twin.types import TwinType
@@ -86,7 +87,10 @@ class DriftFound:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A trained version, written, and the gate's word on it. `trigger`: why it was trained at all."""
+    """A trained version, written, and the gate's word on it: in all, and stage by stage. `trigger`: why it was trained at all.
+
+    `judged_to_ns`: end of the newest step that training or gate has seen.
+    """
 
     version: str
     uri: str
@@ -98,6 +102,8 @@ class Update:
     figures: dict[str, float]
     trigger: str = ""
     cpu_s: float = 0.0
+    stages: tuple[Stage, ...] = ()
+    judged_to_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

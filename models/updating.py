@@ -12,6 +12,8 @@ import math
 
 from models import version as version_file
 from models.gate import compare
+from models.gate_memory import remembered
+from models.gate_stage import Stretch
 from models.port import VersionRefused
 from models.served import ServedModel
 from models.training import HOLDOUT_SHARE, TrainingImpossible, train
@@ -19,6 +21,8 @@ from models.update import Update, UpdateFailed, UpdateJob
 from models.weights import WeightFiles
 
 log = logging.getLogger(__name__)
+
+OLD_SHARE = 0.1  # oldest steps of the block, on which a candidate shows what it has forgotten
 
 
 def update(job: UpdateJob) -> Update | UpdateFailed:
@@ -42,7 +46,9 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         return UpdateFailed(f"what was trained does not load: {refusal}")
     # the newest steps, which training left alone, after enough steps for the first window
     first = job.block.steps - int(job.block.steps * HOLDOUT_SHARE)
-    context = max(0, first - max(trained.model.window, champion.window if champion else 0))
+    window = max(trained.model.window, champion.window if champion else 0)
+    context = max(0, first - window)
+    oldest = min(window + int(job.block.steps * OLD_SHARE), first)
     decision = compare(
         trained.model,
         champion,
@@ -50,6 +56,10 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         start=first - context,
         alarms_per_twin_day=job.alarms_per_twin_day,
         exclude=job.exclude[:, context:],
+        old=[
+            Stretch(job.block.between(0, oldest), min(window, oldest), job.exclude[:, :oldest]),
+            *(remembered(job.old, job.block.channels, window) if job.old is not None else ()),
+        ],
     )
     figures = {**trained.figures, **decision.figures}
     path = WeightFiles(job.home).path(trained.model.name, trained.model.version)
@@ -63,6 +73,8 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         promote=decision.promote,
         why=decision.why,
         figures={name: value for name, value in figures.items() if math.isfinite(value)},  # JSON knows no NaN
+        stages=decision.stages,
+        judged_to_ns=int(job.block.time_ns()[-1]),
     )
 
 

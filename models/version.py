@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from dataclasses import replace
@@ -17,13 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
+from models import version_checks
 from models.detectors import Detectors
 from models.passes import CHUNK
 from models.port import VersionRefused
 from models.served import SCHEMA, ServedModel, VersionInfo
+from models.weight_sources import MOST_BYTES
+from twin.types import TwinType
 
 _HEADER_KEY = "livetwin"  # one key: safetensors keeps no order among several
 _TRIES = 3
@@ -62,6 +65,7 @@ def load(
     expect_contract: str | None = None,
     device: str | None = None,
     slow_s: float = 2.0,
+    expect_type: TwinType | None = None,
 ) -> ServedModel:
     """Read, check and warm up a version.
 
@@ -71,9 +75,10 @@ def load(
         expect_contract: the tensor contract of the twin type here; None: not checked.
         device: torch device; None: CUDA where there is one, else the CPU.
         slow_s: a warm-up chunk after the first may take no longer.
+        expect_type: the twin type here; None: not checked.
 
     Raises:
-        VersionRefused: missing, truncated, hash, contract, shape, non-finite or slow. Nothing that serves has changed.
+        VersionRefused: missing, size, truncated, hash, contract, shape, non-finite, slow, blind. Nothing that serves has changed.
     """
     try:
         payload = Path(path).read_bytes()
@@ -82,7 +87,13 @@ def load(
             "missing", f"version file {path} can't be read ({error.strerror}); the version before keeps serving"
         ) from error
     return decode(
-        payload, origin=str(path), expect_sha256=expect_sha256, expect_contract=expect_contract, device=device, slow_s=slow_s
+        payload,
+        origin=str(path),
+        expect_sha256=expect_sha256,
+        expect_contract=expect_contract,
+        device=device,
+        slow_s=slow_s,
+        expect_type=expect_type,
     )
 
 
@@ -94,12 +105,19 @@ def decode(
     expect_contract: str | None = None,
     device: str | None = None,
     slow_s: float = 2.0,
+    expect_type: TwinType | None = None,
+    behaviour: bool = True,
 ) -> ServedModel:
-    """`load` for bytes at hand; `origin` names them in messages."""
+    """`load` for bytes at hand; `origin` names them in messages.
+
+    `behaviour` False: how fast it is and what it can tell is not asked: it has served before, or a gate will ask.
+    """
 
     def refuse(reason: str, found: str) -> VersionRefused:
         return VersionRefused(reason, f"{origin} not served: {found}; the version before keeps serving")
 
+    if len(payload) > MOST_BYTES:
+        raise refuse("size", f"{len(payload)} bytes, {MOST_BYTES} at most expected")
     try:
         tensors = safetensors.torch.load(payload)
         header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
@@ -117,19 +135,19 @@ def decode(
         raise refuse("shape", f"its header does not describe a version ({error!r})") from error
     if expect_contract is not None and info.contract != expect_contract:
         raise refuse("contract", f"{info.version} was trained for contract {info.contract}, expected {expect_contract}")
+    if expect_type is not None:
+        version_checks.of_type(info, expect_type, origin=origin)
+    version_checks.of_one_piece(info, origin=origin)
     detectors = Detectors(info.architecture, info.layout)
     try:
         detectors.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise refuse("shape", f"tensors of {info.name} {info.version} do not fit its architecture ({error})") from error
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise refuse("non-finite", f"{info.version}: {name} holds {bad} values that are not finite, expected none")
-    if not 0 < info.alarm_p < 1:
-        raise refuse("non-finite", f"{info.name} {info.version}: alarm_p is {info.alarm_p}, expected between 0 and 1")
+    version_checks.sound(info, tensors, detectors, origin=origin)
     model = ServedModel(info, detectors, sha256=sha256, device=device)
-    _warm_up(model, refuse_after_s=slow_s, origin=origin)
+    _warm_up(model, refuse_after_s=slow_s if behaviour else math.inf, origin=origin)
+    if behaviour:
+        version_checks.sees_a_gross_fault(model, origin=origin)
     return model
 
 

@@ -22,7 +22,7 @@ from models.port import VersionRefused
 from models.weights import SUFFIX
 
 _FETCH_S = 10.0  # without a byte
-_MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 28
 _KEPT = 64  # fetched files, newest
 
 
@@ -87,9 +87,9 @@ class WeightSources:
 def _fetched(address: str) -> bytes:
     """Raises OSError: nobody answers, or not with a file; ValueError: no address, or more than a version can be."""
     with urllib.request.urlopen(address, timeout=_FETCH_S) as answer:
-        found: bytes = answer.read(_MOST_BYTES + 1)
-    if len(found) > _MOST_BYTES:
-        raise ValueError(f"more than {_MOST_BYTES} bytes")
+        found: bytes = answer.read(MOST_BYTES + 1)
+    if len(found) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES} bytes")
     return found
 
 

@@ -14,6 +14,14 @@ from pydantic import Field
 from streams.records import Record
 
 
+class GateStage(Record):
+    """What one stage said of a version: of the gate before it could serve, of the shadow, or while it served."""
+
+    name: str
+    passed: bool
+    why: str = Field(description="what was found and what was expected")
+
+
 class ModelVersion(Record):
     """`models`, key `<name>/version/<version>`: one trained version and what was decided about it."""
 
@@ -31,6 +39,10 @@ class ModelVersion(Record):
     figures: dict[str, float] = Field(default={})
     trigger: str | None = Field(
         default=None, description="what it was trained for: first | time | volume | drift | hand, and why"
+    )
+    stages: list[GateStage] = Field(default=[], description="each stage's own word, in order; empty before 0.2")
+    judged_to_ns: int | None = Field(
+        default=None, description="end of the newest step that training or gate saw; live steps to judge it on come after"
     )
     run_id: str | None = Field(default=None, description="MLflow run")
 

@@ -98,6 +98,7 @@ class RunRecording:
             time_ns=version.time_ns,
             figures=version.figures,
             params={"trigger": version.trigger} if version.trigger else {},
+            stages={stage.name: f"{'passed' if stage.passed else 'failed'}: {stage.why}" for stage in version.stages},
         )
         run_id = await asyncio.to_thread(self._registry.record, run)
         self._decided[version.name, version.version] = (version.decision, version.why)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import OrderedDict
 
@@ -42,24 +41,31 @@ class VersionShelf:
         self._sources = sources
         self._shelf: OrderedDict[tuple[str, str], ServedModel] = OrderedDict()
 
-    async def get(self, *, uri: str, sha256: str, contract: str, slow_s: float = 2.0) -> ServedModel:
-        """Load and warm up in a thread. Raises VersionRefused; `slow_s` as `models.version.load` has it."""
+    async def get(self, *, uri: str, sha256: str, contract: str, kind: TwinType | None = None) -> ServedModel:
+        """Load and warm up in a thread. `kind`: the type it is to serve; None: it has served before. Raises VersionRefused."""
         key = (sha256, contract)
         found = self._shelf.get(key)
         if found is None:
-            found = self._shelf[key] = await asyncio.to_thread(self._load, uri, sha256, contract, slow_s)
+            found = self._shelf[key] = await asyncio.to_thread(self._load, uri, sha256, contract, kind)
         self._shelf.move_to_end(key)
         while len(self._shelf) > RESIDENT:
             self._shelf.popitem(last=False)
         return found
 
-    def _load(self, uri: str, sha256: str, contract: str, slow_s: float) -> ServedModel:
+    def _load(self, uri: str, sha256: str, contract: str, kind: TwinType | None) -> ServedModel:
         payload, origin = self._sources.read(uri, sha256)
-        return version_file.decode(payload, origin=origin, expect_sha256=sha256, expect_contract=contract, slow_s=slow_s)
+        return version_file.decode(
+            payload,
+            origin=origin,
+            expect_sha256=sha256,
+            expect_contract=contract,
+            expect_type=kind,
+            behaviour=kind is not None,
+        )
 
     async def past(self, switch: Switch, contract: str) -> ServedModel:
         """A version that has served: its outputs must come out again, however slow this machine is now. Raises VersionRefused."""
-        return await self.get(uri=switch.uri, sha256=switch.sha256, contract=contract, slow_s=math.inf)
+        return await self.get(uri=switch.uri, sha256=switch.sha256, contract=contract)
 
 
 class Champions:
@@ -95,7 +101,9 @@ class Champions:
             self._changed.discard(name)
             self._again.pop(name, None)
             try:
-                served = await self.shelf.get(uri=alias.champion_uri, sha256=alias.champion_sha256, contract=kind.contract)
+                served = await self.shelf.get(
+                    uri=alias.champion_uri, sha256=alias.champion_sha256, contract=kind.contract, kind=kind
+                )
                 if served.version != alias.champion:
                     found = f"{alias.champion_uri} holds {served.version}, expected {alias.champion}"
                     raise VersionRefused("version", f"{found}; the version before keeps serving")

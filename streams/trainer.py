@@ -25,6 +25,7 @@ from models.weights import WeightFiles
 from streams import clients
 from streams.drift_watch import DriftWatch
 from streams.lag import TRAINER, NotedPosition, group_of
+from streams.live_watch import LiveRules, LiveWatch
 from streams.model_records import ModelAlias, ModelCommand
 from streams.models_topic import Change, ModelsView, follow
 from streams.releases import Releases
@@ -35,7 +36,7 @@ from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
 from streams.training_worker import TrainingWorker
 from streams.triggers import Trigger, TriggerRules, Triggers
-from streams.waiting import pause
+from streams.waiting import first_set, pause
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class TrainingRules:
     seed: int
     threads: int
     alarms_per_twin_day: float
+    shadow_steps: int = 0
+    watch_steps: int = 0
 
 
 async def run_trainer(
@@ -74,10 +77,14 @@ async def run_trainer(
     train_every_good_steps: int = 0,
     train_on_drift: bool = True,
     train_budget_cpu_s: float = 0.0,
+    shadow_steps: int = 0,
+    watch_steps: int = 0,
 ) -> None:
     """Run until `stop`. Never raises for a broker that is away: it is waited for."""
     triggers = TriggerRules(train_every_s, train_min_steps, train_every_good_steps, train_on_drift, train_budget_cpu_s)
-    rules = TrainingRules(triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day)
+    rules = TrainingRules(
+        triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day, shadow_steps, watch_steps
+    )
     wait_s = 1.0
     while not stop.is_set():
         started = time.monotonic()
@@ -118,7 +125,7 @@ async def _run_once(bootstrap: str, topics: Topics, home: Path, rules: TrainingR
         over = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follow(bootstrap, topics, view, caught_up=caught_up, stop=over, on_change=on_change))
-            await _first_set(stop, caught_up)
+            await first_set(stop, caught_up)
             if not stop.is_set():
                 recording.assume_recorded()
                 await trainer.drop_outdated_commands()
@@ -148,6 +155,8 @@ class Trainer:
         self._replay, self._remembering, self._worker = replay, remembering, worker
         self._releases, self._view = releases, view
         self._home, self._rules, self._woken = home, rules, woken
+        live = LiveRules(rules.shadow_steps, rules.watch_steps, rules.alarms_per_twin_day, rules.threads)
+        self._live = LiveWatch(worker, releases, view, home, live)
         self._asked: dict[str, list[ModelCommand]] = {}  # model name → train by hand
         self._taken: set[str] = set()  # ids of commands that were asked
         self._triggers = Triggers(rules.triggers, now_s=time.time())
@@ -164,7 +173,8 @@ class Trainer:
                 if stop.is_set():
                     return
                 await self._releases.share(builder.type, self._replay.definitions.types.values())
-                if (trigger := self._due(builder)) is not None:
+                await self._live.look(builder, self._replay.periods)
+                if (trigger := self._due(builder)) is not None and not stop.is_set():
                     await self._round(builder, trigger, stop)
                 elif self._rules.triggers.on_drift and (alias := self._view.alias(builder.type.slug)) is not None:
                     await self._drift.look(builder, _champion_of(alias))
@@ -179,6 +189,9 @@ class Trainer:
 
     def _due(self, builder: StepBlockBuilder) -> Trigger | None:
         name = builder.type.slug
+        alias = self._view.alias(name)
+        if alias is not None and alias.challenger is not None and name not in self._asked:
+            return None  # it stands in the shadow
         model = self._view.get(name)
         announced_ns = max((version.time_ns for version in model.versions.values()), default=0) if model else 0
         return self._triggers.due(
@@ -234,7 +247,8 @@ class Trainer:
             found.figures[PRETRAINED] = float(seen if found.base is not None else block.steps)
             found.figures.update(hygiene_counts)
             found.figures.update(self._triggers.budget_figure(now_s=time.time()))
-            await self._releases.publish(type, found, compared_with=alias.champion if alias else None)
+            champion, shadow = alias.champion if alias else None, self._rules.shadow_steps > 0
+            await self._releases.publish(type, found, compared_with=champion, shadow=shadow)
         for command in commands:
             await self._releases.done(command)
 
@@ -274,18 +288,8 @@ class Trainer:
             self._taken &= {command.command_id for command in self._view.pending()}
             for name in list(self._view.models):
                 await self._releases.undo_refused(name)
-            await _first_set(stop, self._woken)
+            await first_set(stop, self._woken)
 
 
 def _champion_of(alias: ModelAlias) -> Weights:
     return Weights(alias.champion, alias.champion_uri, alias.champion_sha256)
-
-
-async def _first_set(*events: asyncio.Event) -> None:
-    """Wait until one of the events is set."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

@@ -1,6 +1,6 @@
 """The process that trains: beside the trainer's event loop, at low priority, one update at a time.
 
-In:   `UpdateJob`s, `DriftJob`s.
+In:   `UpdateJob`s, `DriftJob`s, `LiveJob`s.
 Out:  their results; `UpdateFailed` when the process died of one (out of memory, killed). The next job starts a new process.
 It ends when its parent ends, however that happened.
 """
@@ -21,9 +21,13 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from models.live import LiveJob, Verdict
 from models.update import DriftFound, DriftJob, Update, UpdateFailed, UpdateJob
 
 log = logging.getLogger(__name__)
+
+Job = UpdateJob | DriftJob | LiveJob
+Done = Update | DriftFound | Verdict | UpdateFailed
 
 _NICE = 10
 _GRACE_S = 5.0
@@ -47,16 +51,22 @@ class TrainingWorker:
     async def run(self, job: UpdateJob) -> Update | UpdateFailed:
         """Carry out one update; other jobs wait for it."""
         found = await self._carry_out(job)
-        assert not isinstance(found, DriftFound)
+        assert not isinstance(found, DriftFound | Verdict)
         return found
 
     async def look(self, job: DriftJob) -> DriftFound | UpdateFailed:
         """Carry out one look for drift; other jobs wait for it."""
         found = await self._carry_out(job)
-        assert not isinstance(found, Update)
+        assert not isinstance(found, Update | Verdict)
         return found
 
-    async def _carry_out(self, job: UpdateJob | DriftJob) -> Update | DriftFound | UpdateFailed:
+    async def judge(self, job: LiveJob) -> Verdict | UpdateFailed:
+        """Judge a version on live steps; other jobs wait for it."""
+        found = await self._carry_out(job)
+        assert not isinstance(found, Update | DriftFound)
+        return found
+
+    async def _carry_out(self, job: Job) -> Done:
         async with self._busy:
             try:
                 if self._process is None or not self._process.is_alive() or self._jobs >= _JOBS:
@@ -96,9 +106,9 @@ class TrainingWorker:
             pipe.close()
 
 
-def _exchange(pipe: Connection, job: UpdateJob | DriftJob) -> Update | DriftFound | UpdateFailed:
+def _exchange(pipe: Connection, job: Job) -> Done:
     pipe.send(job)
-    found: Update | DriftFound | UpdateFailed = pipe.recv()
+    found: Done = pipe.recv()
     return found
 
 
@@ -109,21 +119,28 @@ def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from models.drift import look_for_drift  # torch, seconds: only here
+    from models.live_judging import judge  # torch, seconds: only here
     from models.updating import update
 
     while True:
         try:
-            job: UpdateJob | DriftJob = pipe.recv()
+            job: Job = pipe.recv()
         except EOFError:
             return
-        found: Update | DriftFound | UpdateFailed
+        found: Done
         began_s = time.process_time()
         try:
-            found = look_for_drift(job) if isinstance(job, DriftJob) else update(job)
+            match job:
+                case DriftJob():
+                    found = look_for_drift(job)
+                case LiveJob():
+                    found = judge(job)
+                case UpdateJob():
+                    found = update(job)
         except Exception as error:  # one type's failure must not stop the others
             log.exception("update-failed", extra={"model": job.type.slug})
             found = UpdateFailed(f"training failed: {type(error).__name__}: {error}; the version before keeps serving")
-        if not isinstance(found, DriftFound):
+        if isinstance(found, Update | UpdateFailed):
             found = replace(found, cpu_s=time.process_time() - began_s)
         pipe.send(found)
         del job, found

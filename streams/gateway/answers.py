@@ -124,6 +124,12 @@ class AlertList(BaseModel):
     next: str | None
 
 
+class StageAnswer(BaseModel):
+    name: str
+    passed: bool
+    why: str
+
+
 class VersionAnswer(BaseModel):
     version: str
     sha256: str
@@ -132,6 +138,7 @@ class VersionAnswer(BaseModel):
     why: str
     time: str
     figures: dict[str, float]
+    stages: list[StageAnswer] = Field(description="each stage's own word, in order")
     run_id: str | None
 
 
@@ -272,6 +279,7 @@ def model_answer(model: ModelView) -> dict[str, Any]:
                 "why": one.why,
                 "time": rfc3339(one.time_ns),
                 "figures": one.figures,
+                "stages": [stage.model_dump() for stage in one.stages],
                 "run_id": one.run_id,
             }
             for one in model.history()

@@ -174,7 +174,7 @@ def _history(model: ModelView) -> str:
             two_lines(Html(code(one.version)), clock(one.time_ns)),
             Html(chip(DECISION.get(one.decision, OTHER))),
             *(number(one.figures.get(name)) for name in names),
-            Html(f'<div class="lt-why lt-small">{esc(one.why)}</div>'),
+            Html(f'<div class="lt-why lt-small">{esc(one.why)}{_stages(one)}</div>'),
         )
         for one in versions[:_SHOWN]
     ]
@@ -185,6 +185,17 @@ def _history(model: ModelView) -> str:
         older = f"{len(versions) - _SHOWN} older versions: {link(f'/v1/models/{model.name}', 'as JSON')}"
         found += f'<p style="padding:8px 16px">{small(Html(older), "lt-muted")}</p>'
     return found
+
+
+def _stages(version: ModelVersion) -> str:
+    """Each stage with its word, folded away."""
+    if not version.stages:
+        return ""
+    lines = "".join(
+        f"<li>{'✓' if stage.passed else '✕'} <b>{esc(stage.name)}</b>: {esc(stage.why)}</li>" for stage in version.stages
+    )
+    passed = sum(stage.passed for stage in version.stages)
+    return f"<details><summary>{passed} of {len(version.stages)} stages passed</summary><ul>{lines}</ul></details>"
 
 
 def _shared_figures(versions: list[ModelVersion]) -> list[str]:

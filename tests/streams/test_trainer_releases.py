@@ -14,8 +14,8 @@ import pytest
 from deploy.topics import ensure_topics
 from models.update import Update, UpdateFailed
 from models.weights import WeightFiles, path_of
-from streams import clients, releases
-from streams.model_records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch
+from streams import clients, release_writing
+from streams.model_records import GateStage, ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch
 from streams.models_topic import ModelsView, ModelView, follow, read_models
 from streams.releases import Releases
 from streams.topics import Topics
@@ -123,7 +123,7 @@ async def test_a_revision_of_the_same_contract_shares_the_champion_and_then_has_
     assert origin is not None
     assert (alias.champion, alias.champion_uri) == (origin.champion, origin.champion_uri)
     assert bench.view.models[second.slug].versions["0001-aa"].why.startswith("serves dtmi:test:Tank;1 already")
-    monkeypatch.setattr(releases, "KEEP_FILES", 1)
+    monkeypatch.setattr(release_writing, "KEEP_FILES", 1)
     await bench.promoted(2, 3, 4)
     assert bench.files.versions(NAME) == ["0001-aa", "0003-aa", "0004-aa"]  # the first serves the revision
     assert bench.releases.next_number(second.slug) == 2
@@ -233,8 +233,8 @@ async def test_numbers_go_on_after_what_was_announced_and_what_lies_there(bench:
 async def test_old_files_and_records_go_but_not_those_that_a_stretch_of_the_log_was_scored_by(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "KEEP_FILES", 2)
-    monkeypatch.setattr(releases, "KEEP_VERSIONS", 3)
+    monkeypatch.setattr(release_writing, "KEEP_FILES", 2)
+    monkeypatch.setattr(release_writing, "KEEP_VERSIONS", 3)
     await bench.promoted(1)
     switch = Switch(offset=0, version="0001-aa", sha256="s", uri="file:///1")
     await bench.releases.write(Serving(name=NAME, partition=0, epoch=1, switches=[switch], time_ns=1))
@@ -254,3 +254,87 @@ async def test_a_decision_survives_that_its_run_is_noted_later(bench: Bench, kaf
         "0002": ("retired", "run-2"),
         "0003": ("champion", None),
     }
+
+
+# ── shadow and rolling back ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def in_the_shadow(bench: Bench, number: int) -> str:
+    alias = bench.view.alias(NAME)
+    assert alias is not None
+    assert not await bench.releases.publish(TANK, bench.trained(number), compared_with=alias.champion, shadow=True)
+    return f"{number:04d}-aa"
+
+
+def challenger_of(bench: Bench) -> str | None:
+    alias = bench.view.alias(NAME)
+    return alias.challenger if alias is not None else None
+
+
+async def test_a_first_model_needs_no_shadow_and_the_next_stands_in_it(bench: Bench) -> None:
+    assert await bench.releases.publish(TANK, bench.trained(1), compared_with=None, shadow=True)
+    challenger = await in_the_shadow(bench, 2)
+    assert bench.served() == ("0001", None)
+    assert challenger_of(bench) == challenger
+    assert bench.decisions()["0002"] == "challenger"
+    passed = GateStage(name="shadow", passed=True, why="loss 1 against 2")
+    assert await bench.releases.conclude(NAME, challenger, passed, {"shadow_steps": 24.0})
+    assert bench.served() == ("0002", "0001")
+    assert challenger_of(bench) is None
+    version = bench.model.versions[challenger]
+    assert (version.decision, version.stages, version.figures["shadow_steps"]) == ("champion", [passed], 24.0)
+    assert version.why == "reason 2 · no worse in the shadow: loss 1 against 2"
+    assert not await bench.releases.conclude(NAME, challenger, passed, {}), "once"
+
+
+async def test_a_challenger_that_does_worse_is_refused_and_nothing_else_changes(bench: Bench) -> None:
+    await bench.promoted(1)
+    challenger = await in_the_shadow(bench, 2)
+    failed = GateStage(name="shadow", passed=False, why="loss 3 against 2")
+    assert not await bench.releases.conclude(NAME, challenger, failed, {})
+    assert bench.served() == ("0001", None)
+    assert challenger_of(bench) is None
+    assert bench.model.versions[challenger].why == "refused in the shadow: loss 3 against 2"
+
+
+async def test_a_challenger_leaves_the_shadow_for_a_newer_one_and_when_a_person_decides(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    first = await in_the_shadow(bench, 3)
+    second = await in_the_shadow(bench, 4)
+    assert challenger_of(bench) == second
+    assert bench.model.versions[first].why == "reason 3 · left the shadow: 0004-aa took its place"
+    await bench.releases.carry_out(await bench.order("promote", "0001-aa"))
+    assert challenger_of(bench) is None
+    assert bench.decisions() == {"0001": "champion", "0002": "retired", "0003": "refused", "0004": "refused"}
+    assert not await bench.releases.conclude(NAME, second, GateStage(name="shadow", passed=True, why="late"), {})
+
+
+async def test_a_person_may_promote_a_challenger(bench: Bench) -> None:
+    await bench.promoted(1)
+    challenger = await in_the_shadow(bench, 2)
+    await bench.releases.carry_out(await bench.order("promote", challenger))
+    assert bench.served() == ("0002", "0001")
+    assert bench.decisions() == {"0001": "retired", "0002": "champion"}
+
+
+async def test_a_challenger_that_a_crash_left_behind_is_refused(bench: Bench) -> None:
+    await bench.promoted(1)
+    left = bench.model.versions["0001-aa"].model_copy(update={"version": "0002-aa", "decision": "challenger"})
+    await bench.releases.write(left)
+    await bench.promoted(3)
+    assert bench.decisions() == {"0001": "retired", "0002": "refused", "0003": "champion"}
+
+
+async def test_a_champion_that_was_rolled_back_is_never_promoted_again(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    live = GateStage(name="live", passed=False, why="worse than 0001-aa before it: loss 3 against 2")
+    assert not await bench.releases.roll_back(NAME, "0001-aa", live), "it does not serve"
+    assert await bench.releases.roll_back(NAME, "0002-aa", live)
+    assert bench.served() == ("0001", None)
+    rolled = bench.model.versions["0002-aa"]
+    assert (rolled.decision, rolled.stages) == ("rolled-back", [live])
+    assert rolled.why == "reason 2 · rolled back: worse than 0001-aa before it: loss 3 against 2"
+    again = bench.trained(3)  # the same content under another number
+    assert not await bench.releases.publish(TANK, again, compared_with="0001-aa")
+    assert bench.model.versions["0003-aa"].why.startswith("refused: the same as 0002-aa, which was rolled back")
+    assert not await bench.releases.roll_back(NAME, "0001-aa", live), "there is no version before it"

@@ -1,0 +1,149 @@
+"""Versions on live steps, on a real broker and in the real training process: shadow, refusal, roll back, over a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import version as version_file
+from models.served import ServedModel
+from streams.lag import TRAINER, LagProbe
+from streams.model_records import ModelAlias, ModelVersion, models_key
+from streams.models_topic import ModelView, read_models
+from streams.trainer import run_trainer
+from tests.streams.plant import START, TYPE, Plant, readings, trained, variant
+from twin.types import NS_PER_S
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+SHADOW, WATCH = 24, 48
+
+
+def far_off(model: ServedModel, number: int) -> ServedModel:
+    """A version whose forecasts are not what they should be."""
+    made = variant(model, number)
+    with torch.no_grad():
+        made.detectors.state_dict()["network.head.weight"].mul_(4)
+    made.info = replace(made.info, version=f"{number:04d}-off")
+    return made
+
+
+class Bench:
+    """Versions whose files are there, announced as a trainer announces them; steps are counted from START."""
+
+    def __init__(self, plant: Plant, home: Path) -> None:
+        self.plant, self.home = plant, home
+        self._values, self._fed = readings(600, faults=False), 0
+
+    async def announce(self, model: ServedModel, decision: str, *, judged_to: int = 0) -> ModelVersion:
+        path = self.home / "models" / TYPE.slug / f"{model.version}.safetensors"
+        found = {
+            "name": TYPE.slug, "type": TYPE.id, "version": model.version, "uri": path.as_uri(), "contract": TYPE.contract,
+            "sha256": version_file.save(model, path), "decision": decision, "why": "passed the gate", "time_ns": time.time_ns(),
+            "judged_to_ns": (START + judged_to) * NS_PER_S,
+        }  # fmt: skip
+        record = ModelVersion.model_validate(found)
+        await self.plant.send(self.plant.topics.models, [(models_key(record), record.to_bytes())])
+        return record
+
+    async def point(self, champion: ModelVersion, *, challenger: str | None = None, previous: str | None = None) -> None:
+        alias = ModelAlias(
+            name=TYPE.slug, type=TYPE.id, champion=champion.version, champion_sha256=champion.sha256,
+            champion_uri=champion.uri, since_ns=time.time_ns(), challenger=challenger, previous=previous,
+        )  # fmt: skip
+        await self.plant.send(self.plant.topics.models, [(models_key(alias), alias.to_bytes())])
+
+    async def feed(self, steps: int) -> None:
+        await self.plant.feed(self._values[:, self._fed : self._fed + steps], first=self._fed)
+        self._fed += steps
+
+    async def until(self, condition: Callable[[ModelView], object], within_s: float = 200) -> ModelView:
+        async with asyncio.timeout(within_s):
+            while True:
+                model = (await read_models(self.plant.bootstrap, self.plant.topics)).models[TYPE.slug]
+                if condition(model):
+                    return model
+                await asyncio.sleep(0.2)
+
+    async def folded(self, within_s: float = 120) -> None:
+        """Return once the trainer has folded all telemetry there is."""
+        async with asyncio.timeout(within_s), LagProbe(self.plant.bootstrap, self.plant.topics) as probe:
+            while True:
+                if [role.records for role in await probe.ask() if role.role == TRAINER] == [{self.plant.topics.telemetry: 0}]:
+                    return
+                await asyncio.sleep(0.1)
+
+    @asynccontextmanager
+    async def trainer(self) -> AsyncIterator[None]:
+        """One that judges and, as there are never steps enough, trains nothing."""
+        stop = asyncio.Event()
+        running = asyncio.create_task(
+            run_trainer(
+                bootstrap=self.plant.bootstrap, topics=self.plant.topics, home=self.home, train_every_s=3600,
+                train_min_steps=100_000, train_max_steps=1000, seed=7, threads=1, alarms_per_twin_day=50, stop=stop,
+                shadow_steps=SHADOW, watch_steps=WATCH,
+            )
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(running, 120)
+
+
+@pytest.fixture
+async def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> Bench:
+    return Bench(await Plant.built(kafka, topic_prefix), tmp_path)
+
+
+async def test_a_challenger_serves_after_live_steps_and_a_worse_one_never(bench: Bench) -> None:
+    good = trained()
+    champion = await bench.announce(good, "champion")
+    challenger = await bench.announce(variant(good, 2), "challenger", judged_to=10)
+    await bench.point(champion, challenger=challenger.version)
+    await bench.feed(10 + SHADOW // 2)
+    async with bench.trainer():
+        await bench.folded()
+        model = await bench.until(lambda model: model.alias)
+        assert model.alias is not None
+        assert (model.alias.champion, model.alias.challenger) == (champion.version, challenger.version)
+    async with bench.trainer():  # it ended in the middle of the shadow: the same steps count again
+        await bench.feed(SHADOW)
+        model = await bench.until(lambda model: model.alias and model.alias.champion == challenger.version)
+        assert model.alias is not None
+        assert (model.alias.previous, model.alias.challenger) == (champion.version, None)
+        judged = model.versions[challenger.version]
+        assert [(stage.name, stage.passed) for stage in judged.stages] == [("shadow", True)]
+        assert judged.figures["shadow_steps"] >= SHADOW
+        assert "no worse in the shadow: loss" in judged.why
+
+        worse = await bench.announce(far_off(good, 3), "challenger", judged_to=10)
+        await bench.point(judged, challenger=worse.version, previous=champion.version)
+        model = await bench.until(lambda model: model.versions[worse.version].decision == "refused")
+        assert model.alias is not None
+        assert (model.alias.champion, model.alias.challenger) == (challenger.version, None)
+        assert model.versions[worse.version].why.startswith("refused in the shadow: loss "), model.versions[worse.version].why
+
+
+async def test_a_champion_that_is_worse_on_live_steps_is_rolled_back(bench: Bench) -> None:
+    good = trained()
+    before = await bench.announce(good, "retired")
+    bad = await bench.announce(far_off(good, 2), "champion", judged_to=5)
+    await bench.point(bad, previous=before.version)
+    await bench.feed(20)
+    async with bench.trainer():
+        await bench.folded()
+        assert (await bench.until(lambda model: model.alias)).champion == bad, "a few steps say nothing"
+        await bench.feed(WATCH)
+        model = await bench.until(lambda model: model.alias and model.alias.champion == before.version)
+    rolled = model.versions[bad.version]
+    assert rolled.decision == "rolled-back"
+    assert f"rolled back: worse than {before.version} before it: loss " in rolled.why
+    assert [(stage.name, stage.passed) for stage in rolled.stages] == [("live", False)]

@@ -180,11 +180,7 @@ def _twins_lost(judged: Judged) -> tuple[int, int]:
 
 
 def _unknown(judged: Judged) -> str:
-    missing = [
-        asset
-        for asset, known in zip(judged.stretch.block.assets, judged.mine.scored.any(axis=1).tolist(), strict=True)
-        if not known
-    ]
+    missing = [judged.stretch.block.assets[row] for row in np.flatnonzero(~judged.mine.scored.any(axis=1))]
     return ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
 
 

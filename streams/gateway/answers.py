@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from streams.gateway.alert_context import AlertContext
 from streams.gateway.times import NS_PER_S, rfc3339, rfc3339_or_none
 from streams.gateway.views import LiveViews
+from streams.model_records import GateStage
 from streams.models_topic import ModelView
 from streams.records import Alert, ChannelEvidence, Severity, TwinState
 
@@ -124,12 +125,6 @@ class AlertList(BaseModel):
     next: str | None
 
 
-class StageAnswer(BaseModel):
-    name: str
-    passed: bool
-    why: str
-
-
 class VersionAnswer(BaseModel):
     version: str
     sha256: str
@@ -138,7 +133,7 @@ class VersionAnswer(BaseModel):
     why: str
     time: str
     figures: dict[str, float]
-    stages: list[StageAnswer] = Field(description="each stage's own word, in order")
+    stages: list[GateStage] = Field(description="each stage's own word, in order")
     run_id: str | None
 
 

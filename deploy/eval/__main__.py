@@ -24,7 +24,7 @@ from deploy.eval.fault_table import by_kind
 from deploy.eval.host import evaluate_host
 from deploy.eval.nab import BenchmarkMissing, read_corpus
 from deploy.eval.nab_figures import evaluated, score_all, scorer_checks, show_each
-from deploy.eval.water import Plan, evaluate_water
+from deploy.eval.water import SMALL, Plan, evaluate_water
 from twin.errors import LivetwinError
 
 WRITTEN = Path("build") / "eval.json"
@@ -38,13 +38,14 @@ def main() -> None:
     parts: dict[str, list[Figure]] = {}
     wrong: list[str] = []
     try:
-        if arguments.only in (None, "nab"):
+        if arguments.only in (None, "nab") and not arguments.small:
             wrong = _nab(arguments, parts)
         if arguments.only in (None, "water") and arguments.faults:
-            weeks = arguments.weeks or (8 if arguments.faults >= MANY_FAULTS else 4)
+            weeks = 8 if arguments.faults >= MANY_FAULTS else 4
             plan = Plan(faults=arguments.faults, seed=arguments.seed, weeks=weeks, jobs=arguments.jobs)
-            parts[f"water, {plan.faults} faults, seed {plan.seed}"] = evaluate_water(plan, console)
-        if arguments.only in (None, "host"):
+            plan = SMALL if arguments.small else plan
+            parts[plan.name] = evaluate_water(plan, console)
+        if arguments.only in (None, "host") and not arguments.small:
             parts[f"host, seed {arguments.seed}"] = evaluate_host(arguments.seed, HOST_WEEKS, arguments.jobs)
     except LivetwinError as error:
         sys.exit(f"eval: {error}; no figure was written")
@@ -78,7 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.eval", description="Detection of livetwin: a benchmark, and faults.")
     parser.add_argument("--nab", type=Path, default=Path("build/nab"), help="folder of the benchmark [build/nab]")
     parser.add_argument("--faults", type=int, default=240, help="injected into the water plant; 3000 for narrow figures [240]")
-    parser.add_argument("--weeks", type=int, default=0, help="fault-free ones of the plant [4, or 8 from 1000 faults on]")
+    parser.add_argument("--small", action="store_true", help="nothing but the few faults that tests run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes [as many as cores]")
     parser.add_argument("--seed", type=int, default=0, help="of training, faults, demand and noise [0]")
     parser.add_argument("--only", choices=("nab", "water", "host"), default=None, help="one part [all]")

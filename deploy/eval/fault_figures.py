@@ -27,6 +27,7 @@ from twin.fleet import Fleet
 
 WITHIN_HOURS = (1, 3, 12)
 TOLERANCE = HOUR  # of VUS-PR
+FILLING_STEPS = 6 * HOUR  # of a season: a twin's first window fills
 STRONGEST_OF = HOUR  # after the first alert of a fault: the strongest of these says where it is
 
 
@@ -38,6 +39,7 @@ class Outcome:
     delay: int | None
     first: SeenAlert | None  # of its own twin
     strongest_near: bool | None  # of a fault of the process: whether the strongest early alert is of its twin or of a neighbour
+    farthest_near: bool | None  # the same of the early alert whose readings are farthest from what was expected
     marked: bool  # quality marks on its own twin while it lasted
 
 
@@ -48,19 +50,23 @@ class Judged:
     outcomes: list[Outcome]
     true: int
     false: list[SeenAlert]
+    early: int  # false ones too, of the first hours, while windows fill; the others hold none of them
     twin_days: float  # in which no fault may have caused an alert
 
 
 def judge(season: Watched, fleet: Fleet) -> Judged:
     """Match the alerts of a season with its faults."""
     outcomes = [_outcome(season, fault, fleet) for fault in season.faults]
-    true, false = 0, []
+    true, early, false = 0, 0, []
     for alert in season.alerts:
         about = _about(alert, season.faults)
         true += about == "fault"
-        if about == "nothing":
+        if about == "nothing" and alert.step < season.first_step + FILLING_STEPS:
+            early += 1
+        elif about == "nothing":
             false.append(alert)
-    return Judged(outcomes, true, false, sum(float(calm.sum()) for _, calm in calm_steps(season)) / DAY)
+    twin_days = sum(float(calm[:, FILLING_STEPS:].sum()) for _, calm in calm_steps(season)) / DAY
+    return Judged(outcomes, true, false, early, twin_days)
 
 
 def calm_steps(season: Watched) -> Iterable[tuple[str, NDArray[np.bool_]]]:
@@ -87,15 +93,18 @@ def figures(seasons: Sequence[Watched], fleet: Fleet) -> list[Figure]:
             found += _found(f"water, {kind}", of_kind)
             found.append(Figure(f"water, {kind}, VUS-PR", round(_volume(seasons, kind), 4), "of 1"))
     true, false = sum(one.true for one in judged), sum(len(one.false) for one in judged)
-    precision = true / max(true + false, 1)
+    early = sum(one.early for one in judged)
+    precision = true / max(true + false + early, 1)
     recall = float(np.mean([one.delay is not None for one in outcomes]))
     twin_days = sum(one.twin_days for one in judged)
+    twins = sum(len(found.assets) for one in seasons for found in one.by_type.values())
     return [
         *found,
         Figure("water, precision of alerts", round(precision, 4), "of 1"),
         Figure("water, recall of faults", round(recall, 4), "of 1"),
         Figure("water, F1 of both", round(2 * precision * recall / max(precision + recall, 1e-9), 4), "of 1"),
         Figure("water, false alerts between faults", round(false / twin_days, 5), "a twin-day"),
+        Figure("water, false alerts in a twin's first six hours", round(early / twins, 5), "a twin"),
     ]
 
 
@@ -114,9 +123,13 @@ def _found(name: str, outcomes: Sequence[Outcome]) -> list[Figure]:
         ]
     if any(one.marked for one in outcomes):
         rows.append(Figure(f"{name}, marked by quality", round(float(np.mean([one.marked for one in outcomes])), 4), "of 1"))
-    places = [one.strongest_near for one in outcomes if one.strongest_near is not None]
+    places = [(one.strongest_near, one.farthest_near) for one in outcomes if one.strongest_near is not None]
     if places:
-        rows.append(Figure(f"{name}, located (own or next to it)", round(float(np.mean(places)), 4), "of 1"))
+        strongest, farthest = (sum(map(bool, one)) / len(places) for one in zip(*places, strict=True))
+        rows += [
+            Figure(f"{name}, located (own or next to it)", round(strongest, 4), "of 1"),
+            Figure(f"{name}, located by deviation", round(farthest, 4), "of 1"),
+        ]
     alerts = [(one.fault, one.first) for one in outcomes if one.first is not None and one.fault.kind not in MOVED_KINDS]
     if alerts:
         at_once = float(np.mean([alert.top in fault.channels for fault, alert in alerts]))
@@ -135,17 +148,20 @@ def _outcome(season: Watched, fault: Fault, fleet: Fleet) -> Outcome:
     told = [one.step + 1 for one in own + near]
     if fault.kind == "gap":
         told += [step + 1 for asset, step in season.silent if asset == fault.asset and fault.onset <= step < fault.end]
-    strongest_near = None
+    strongest_near = farthest_near = None
     if fault.of_process and during:
         first = min(one.step for one in during)
         early = [one for one in during if one.step < first + STRONGEST_OF]
         strongest = max(early, key=lambda one: (one.surprise, one.deviation))
         strongest_near = strongest in own or strongest in near
+        farthest = max(early, key=lambda one: one.deviation)
+        farthest_near = farthest in own or farthest in near
     return Outcome(
         fault,
         min(told) - fault.onset if told else None,
         min(own, key=lambda one: one.step) if own else None,
         strongest_near,
+        farthest_near,
         _marked(season, fault),
     )
 

@@ -22,6 +22,7 @@ COLUMNS = {
     "p50, min": ("delay, p50", "{:.0f}"),
     "p90, min": ("delay, p90", "{:.0f}"),
     "located": ("located (own or next to it)", "{:.0%}"),
+    "by deviation": ("located by deviation", "{:.0%}"),
     "top channel": ("top channel is the injected one", "{:.0%}"),
     "an hour later": ("top channel is the injected one, an hour later", "{:.0%}"),
     "marked": ("marked by quality", "{:.0%}"),

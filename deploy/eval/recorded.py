@@ -22,6 +22,7 @@ from twin.errors import LivetwinError
 RECORDED = Path(__file__).with_name("recorded.json")
 LEAST = 0.02  # of a share
 OF_100 = 1.5  # of the benchmark's figure
+FEWEST = 10  # faults of a kind: shares of fewer are not held
 _HIGHER = (
     "found within",
     "VUS-PR",
@@ -32,7 +33,7 @@ _HIGHER = (
     "F1",
     "NAB, standard",
 )
-_LOWER = ("false alerts",)
+_LOWER = ("false alerts between",)
 
 
 class NothingRecorded(LivetwinError):
@@ -72,6 +73,8 @@ def bounds(figures: Sequence[Figure]) -> dict[str, Bound]:
             found[one.measure] = Bound(one.value, round(max(0.25 * one.value, 0.005), 5), "lower")
         elif any(word in one.measure for word in _HIGHER):
             count = faults.get(", ".join(one.measure.split(", ")[:2]), faults.get("water, all", 1.0))
+            if count < FEWEST and one.unit != "of 100":
+                continue
             found[one.measure] = Bound(one.value, OF_100 if one.unit == "of 100" else round(max(LEAST, 2 / count), 4), "higher")
     return found
 

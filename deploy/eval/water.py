@@ -44,13 +44,23 @@ class Plan:
     seed: int
     weeks: int = 4
     drift: bool = True
+    training_days: int = TRAINING_DAYS
     jobs: int = 1
+
+    @property
+    def name(self) -> str:
+        """What recorded figures of it are found by."""
+        learnt = "" if self.training_days == TRAINING_DAYS else f", {self.training_days} days learnt"
+        return f"water, {self.faults} faults{learnt}, seed {self.seed}"
 
     def seasons(self) -> list[tuple[str, ...]]:
         """Kinds of faults by season, every kind as often as any other."""
         kinds = [KINDS[place % len(KINDS)] for place in range(self.faults)]
         count = -(-self.faults // FAULTS_A_SEASON)
         return [tuple(kinds[place::count]) for place in range(count)]
+
+
+SMALL = Plan(faults=20, seed=0, weeks=0, drift=False, training_days=3)  # what tests run: half a minute of a core
 
 
 def evaluate_water(plan: Plan, console: Console) -> list[Figure]:
@@ -61,7 +71,7 @@ def evaluate_water(plan: Plan, console: Console) -> list[Figure]:
         Progress(console=console, transient=True) as progress,
     ):
         task = progress.add_task("water: first versions", total=None)
-        payloads = pool.submit(first_water_versions, plan.seed, target).result()
+        payloads = pool.submit(first_water_versions, plan.seed, plan.training_days, target).result()
         waiting: dict[str, list[Future[Watched]]] = {"faults": [], "calm": [], "drift": []}
         for number, kinds in enumerate(plan.seasons()):
             waiting["faults"].append(pool.submit(season_of_faults, payloads, _seed(plan, 100 + number), kinds))
@@ -87,8 +97,8 @@ def evaluate_water(plan: Plan, console: Console) -> list[Figure]:
     return found
 
 
-def first_water_versions(seed: int, target: float) -> dict[str, bytes]:
-    return first_versions(WaterSeason(seed=seed_of(seed, 1), days=TRAINING_DAYS, first_day=0), seed, target)
+def first_water_versions(seed: int, days: int, target: float) -> dict[str, bytes]:
+    return first_versions(WaterSeason(seed=seed_of(seed, 1), days=days, first_day=TRAINING_DAYS - days), seed, target)
 
 
 def season_of_faults(payloads: Payloads, seed: int, kinds: Sequence[str]) -> Watched:

@@ -99,8 +99,9 @@ def test_an_alert_is_about_a_fault_about_nothing_or_may_come_from_the_aftermath(
     found = judge(season(faults, alerts), FLEET)
     assert found.true == 2
     assert [(one.asset, (one.step - FIRST) / HOUR) for one in found.false] == [("b", 25), ("b", 37), ("c", 60), ("a", 200)]
-    # three twins for ten days, less one for 12 and 7 hours, less all for 12 and 12
-    assert found.twin_days == pytest.approx(30 - 19 / 24 - 3)
+    # three twins for ten days less their first six hours, less one for 12 and 7 hours, less all for 12 and 12
+    assert found.twin_days == pytest.approx(30 - 0.75 - 19 / 24 - 3)
+    assert judge(season(faults, [alert("a", 1), *alerts]), FLEET).early == 1
 
 
 def test_a_fault_of_a_sensor_is_found_by_its_own_twin_one_of_the_process_by_a_neighbour_too() -> None:

@@ -7,10 +7,12 @@ from itertools import combinations
 import numpy as np
 import orjson
 import pytest
+from rich.console import Console
 
+from deploy.eval import recorded
 from deploy.eval.host_season import HostSeason
 from deploy.eval.watching import Watch
-from deploy.eval.water import Plan
+from deploy.eval.water import SMALL, Plan, evaluate_water
 from deploy.eval.water_faults import KINDS, PROCESS_KINDS, SENSOR_KINDS, SHARES, Fault
 from deploy.eval.water_season import DAY, PARALLEL, SETTLING_STEPS, STEP_S, WaterSeason, definitions
 from deploy.feeds.leaks import default_leak_lps
@@ -122,6 +124,16 @@ def test_a_watch_closes_every_step_with_the_streams_quality_and_learning_twins_r
     kept = watch.kept(next(kind for kind, one in seen.by_type.items() if one is found))
     stuck = kept.quality[kept.assets.index(frozen.asset)] & int(Quality.STUCK)
     assert stuck.any()
+
+
+@pytest.mark.slow
+def test_a_few_faults_are_found_as_well_as_when_the_figures_were_recorded() -> None:
+    found = {SMALL.name: evaluate_water(SMALL, Console(quiet=True))}
+    assert {one.measure for one in found[SMALL.name] if one.measure.endswith(", faults")} == {
+        f"water, {kind}, faults" for kind in (*KINDS, "all")
+    }
+    compared = recorded.compare(found, recorded.read(recorded.RECORDED))
+    assert compared.fallen == []
 
 
 def test_computers_stay_within_what_their_type_allows_and_differ_from_each_other_and_from_week_to_week() -> None:

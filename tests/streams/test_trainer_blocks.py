@@ -195,6 +195,15 @@ def test_unreadable_alerts_and_feedback_are_skipped_and_a_removed_alert_is_forgo
     assert excluded(periods)["t1"] == []
 
 
+def test_what_ended_before_the_block_stays_known_as_far_back_as_stretches_are_remembered() -> None:
+    periods = TrainingPeriods()
+    periods.alert(b"a", alert(2, state="cleared", cleared_ns=113 * PERIOD_NS).to_bytes())
+    for since_step, known in ((112, list(range(105, 113))), (113, [])):
+        periods.left_out(block_of(first=200), since_ns=since_step * PERIOD_NS)
+        found = periods.of_rows(["t1"], np.array([100]), 20, PERIOD_NS).alerted[0]
+        assert (np.flatnonzero(found) + 100).tolist() == known
+
+
 def test_what_ended_before_the_block_is_forgotten() -> None:
     periods = TrainingPeriods()
     periods.alert(b"a", alert(2, state="cleared", cleared_ns=113 * PERIOD_NS).to_bytes())

@@ -32,7 +32,7 @@ awk -v work="$work" '
     /^[a-z0-9]/ {
         match($0, /^[a-z0-9][a-z0-9._-]*/); name = substr($0, 1, RLENGTH)
         target = (name in runtime) ? "requirements.txt" : "requirements-dev.txt"
-        if (name ~ /^(torch|triton|nvidia-.*|cuda-.*)$/) target = "requirements-torch.txt"
+        if (name ~ /^(torch|triton|nvidia-.*|cuda-.*)$/ && name != "nvidia-ml-py") target = "requirements-torch.txt"
     }
     { print > (work "/" target) }' "$work/runtime-names.txt" "$work/all.txt"
 mv "$work/requirements.txt" "$work/requirements-torch.txt" "$work/requirements-dev.txt" .

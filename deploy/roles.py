@@ -21,6 +21,7 @@ from deploy.logs import set_up_logs
 from deploy.ports import HOST
 from deploy.settings import (
     DemoSettings,
+    EnergySettings,
     GatewaySettings,
     HomeSettings,
     InfluxDbSettings,
@@ -32,6 +33,7 @@ from deploy.settings import (
     read,
 )
 from deploy.stores import influxdb_access, is_embedded_store, open_configured
+from models.power import PowerTerms
 from models.weight_sources import WeightSources
 from streams.topics import Topics
 from twin.errors import LivetwinError
@@ -154,6 +156,11 @@ def _group(role: str) -> str:
     return f"{read(KafkaSettings).topic_prefix}{role}"
 
 
+def _power() -> PowerTerms:
+    settings = read(EnergySettings)
+    return PowerTerms(settings.energy_country, settings.cpu_watts)
+
+
 async def processor(stop: asyncio.Event) -> None:
     run = entry("streams.processor", "run_processor")
     settings = read(ProcessorSettings)
@@ -165,6 +172,7 @@ async def processor(stop: asyncio.Event) -> None:
         group=_group("processor"),
         weights=weight_sources(),
         skip_missing=settings.missing_versions == "skip",
+        power=_power(),
         stop=stop,
     )
 
@@ -187,6 +195,7 @@ async def trainer(stop: asyncio.Event) -> None:
         shadow_steps=settings.shadow_steps,
         watch_steps=settings.watch_steps,
         alarms_per_twin_day=read(ProcessorSettings).alarms_per_twin_day,
+        power=_power(),
         stop=stop,
     )
 

@@ -135,6 +135,21 @@ class TrainerSettings(_Settings):
     )
 
 
+class EnergySettings(_Settings):
+    """How the energy of training and scoring is told."""
+
+    energy_country: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{3}$",
+        description="country (ISO 3166 alpha-3) whose electricity is turned into greenhouse gas; without it the world's average",
+    )
+    cpu_watts: float | None = Field(
+        default=None,
+        gt=0,
+        description="power of all CPU threads here under full load, to estimate energy with; without it counters, else a table",
+    )
+
+
 class DemoSettings(_Settings):
     """The demo feed."""
 
@@ -153,6 +168,7 @@ GROUPS: tuple[type[_Settings], ...] = (
     GatewaySettings,
     ProcessorSettings,
     TrainerSettings,
+    EnergySettings,
     DemoSettings,
 )
 

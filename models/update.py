@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.gate_stage import Stage
+from models.origin import Compute, Origin
 from twin.block import StepBlock
 from twin.stretches import Stretches
 from twin.types import TwinType
@@ -104,6 +105,8 @@ class Update:
     cpu_s: float = 0.0
     stages: tuple[Stage, ...] = ()
     judged_to_ns: int | None = None
+    origin: Origin | None = None
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +117,4 @@ class UpdateFailed:
     early: bool = False
     trigger: str = ""
     cpu_s: float = 0.0
+    compute: Compute | None = None

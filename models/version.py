@@ -58,6 +58,18 @@ def save(model: ServedModel, path: Path) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
+def header(path: Path) -> VersionInfo:
+    """What a version file says of itself; its tensors are not read.
+
+    Raises:
+        OSError: it can't be read.
+        KeyError, TypeError, ValueError: it is no version file.
+    """
+    with path.open("rb") as file:
+        found = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return VersionInfo.from_dict(json.loads(found["__metadata__"][_HEADER_KEY]))
+
+
 def load(
     path: Path,
     *,

@@ -18,6 +18,7 @@ from streams.homes import AssetHome
 from streams.model_records import ModelAlias, ModelCommand, ModelVersion, Refusal, Serving
 from streams.records import EPOCH_HEADER, Alert, AlertCommand, DemoCommand, Feedback, Signal, TwinState
 from streams.unknown_assets import UnknownAsset
+from streams.usage import ProcessorUsage
 from twin.fleet import TwinDeclaration
 
 Schema = dict[str, Any]
@@ -177,7 +178,11 @@ CONTRACTS: Final[dict[str, Contract]] = {
             Message("CheckpointOwner", "somebody took over, by this name", "^owner/[0-9a-f]{32}$", {"type": "object"}),
         ),
     ),
-    "monitoring": Contract("Figures a minute of event time; nobody writes it yet", (), ()),
+    "monitoring": Contract(
+        "What scoring takes, a minute",
+        BOTH,
+        (Message("ProcessorUsage", "steps, CPU time and power of one processor", "^usage/.+$", ProcessorUsage),),
+    ),
     "alert.signals": Contract(
         "Raise, keep, clear of one condition, with evidence",
         BOTH,

@@ -88,6 +88,7 @@ class Outputs:
         until = np.zeros(max(by, default=-1) + 1, np.int64)
         until[list(by)] = [author.silent_until for author in by.values()]
         loud = scored.closed.closed_by >= until[scored.partition]
+        self.counts["scored"] += int((loud & ~scored.learning).sum())
         epochs = {partition: author.epoch for partition, author in by.items()}
         for block in outputs.history(scored, loud, roster.assets, epochs):
             key = str(block.partition).encode()

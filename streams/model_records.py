@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 import orjson
 from pydantic import Field
 
+from models.origin import Compute, Origin
 from streams.records import Record
 
 
@@ -45,6 +46,8 @@ class ModelVersion(Record):
         default=None, description="end of the newest step that training or gate saw; live steps to judge it on come after"
     )
     run_id: str | None = Field(default=None, description="MLflow run")
+    origin: Origin | None = Field(default=None, description="what it was trained on and how it is built; null: no weights")
+    compute: Compute | None = Field(default=None, description="time, energy and software that training and gate took")
 
 
 class ModelAlias(Record):
@@ -127,6 +130,7 @@ class Refusal(Record):
     serving: str | None
     reason: str
     time_ns: int
+    command_id: str | None = Field(default=None, description="the ModelCommand that this answers; None: a processor's refusal")
 
 
 ModelsRecord = Annotated[ModelVersion | ModelAlias | ModelCommand | Serving | Refusal, Field(discriminator="kind")]

@@ -35,6 +35,7 @@ from streams.saving import Saving
 from streams.serving import Champions, VersionShelf
 from streams.shipping import ProcessorStats, Shipping
 from streams.topics import Topics
+from streams.usage_report import UsageReport
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         weights: WeightSources,
         skip_missing: bool,
         stats: ProcessorStats,
+        usage: UsageReport,
     ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
@@ -65,7 +67,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._batch_wait_ms = batch_wait_ms
         self._checkpoint_every_s = checkpoint_every_s
         self._weights, self._skip_missing = weights, skip_missing
-        self.stats = stats
+        self.stats, self._usage = stats, usage
         self._consumer: AIOKafkaConsumer = clients.consumer(
             bootstrap,
             group=group,
@@ -120,6 +122,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             await champions.load_now(definitions.types)
             followers.append(asyncio.create_task(follow_definitions(self._bootstrap, self._topics, definitions, stop=halt)))
             followers.append(asyncio.create_task(champions.run(definitions.types, halt)))
+            followers.append(asyncio.create_task(self._usage.run(self._producer, halt)))
             self._definitions = definitions
             past = PastOf(view, definitions, champions.shelf, skip_missing=self._skip_missing)
             await past.require()

@@ -15,10 +15,12 @@ from contextlib import contextmanager
 
 from aiokafka.errors import KafkaError
 
+from models.power import PowerTerms
 from models.weight_sources import WeightSources
 from streams.processing import Processor
 from streams.shipping import ProcessorStats
 from streams.topics import Topics
+from streams.usage_report import EVERY_S, UsageReport
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ async def run_processor(
     skip_missing: bool = False,
     stop: asyncio.Event,
     stats: ProcessorStats | None = None,
+    power: PowerTerms | None = None,
+    usage_every_s: float = EVERY_S,
 ) -> None:
     """Run until `stop`.
 
@@ -48,11 +52,15 @@ async def run_processor(
     Args:
         weights: where versions are looked for; None: where `models` says, and nowhere else.
         skip_missing: go on where weights that have served are not on this machine.
+        power: what people know of this machine's power.
+        usage_every_s: wall time between records of what scoring takes.
 
     Raises:
         VersionsMissing: they are not, and it may not.
     """
     wait = RETRY_S[0]
+    stats = stats or ProcessorStats()
+    usage = UsageReport(topics, stats, power or PowerTerms(), every_s=usage_every_s)
     with _two_threads():
         while not stop.is_set():
             processor = Processor(
@@ -65,7 +73,8 @@ async def run_processor(
                 session_timeout_ms=session_timeout_ms,
                 weights=weights or WeightSources(),
                 skip_missing=skip_missing,
-                stats=stats or ProcessorStats(),
+                stats=stats,
+                usage=usage,
             )
             try:
                 await processor.run(stop)

@@ -109,7 +109,8 @@ class ReleaseWriting:
         version = command.version or (model.alias.previous if model.alias else None) or "none"
         reason = f"{command.action} by {command.by} refused: {reason}"
         log.error("command-refused", extra={"model": command.name, "version": version, "found": reason})
-        await self.write(Refusal(name=command.name, version=version, serving=serving, reason=reason, time_ns=self._now_ns()))
+        answer = Refusal(name=command.name, version=version, serving=serving, reason=reason, time_ns=self._now_ns())
+        await self.write(answer.model_copy(update={"command_id": command.command_id}))
 
     async def _clear_out(self, name: str) -> None:
         """Drop files and records of old versions that nobody names any more; a challenger that nobody names is none."""

@@ -80,6 +80,8 @@ class Releases(ReleaseWriting):
                 trigger=update.trigger or None,
                 stages=[GateStage(name=stage.name, passed=stage.passed, why=stage.why) for stage in update.stages],
                 judged_to_ns=update.judged_to_ns,
+                origin=update.origin,
+                compute=update.compute,
             )
             await self.write(version)
             if shadow and alias is not None:
@@ -162,11 +164,11 @@ class Releases(ReleaseWriting):
                 why=failed.why,
                 time_ns=self._now_ns(),
                 trigger=failed.trigger or None,
+                compute=failed.compute,
             )
             await self.write(version)
-        log.warning(
-            "version-decided", extra={"model": type.slug, "version": version.version, "decision": "refused", "why": failed.why}
-        )
+        told = {"model": type.slug, "version": version.version, "decision": "refused", "why": failed.why}
+        log.warning("version-decided", extra=told)
 
     # ── from people ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from models import hygiene
+from models.power import PowerTerms
 from models.registry import Registry
 from models.update import UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
@@ -49,7 +50,7 @@ _ANEW = 2.0  # the backbone is trained anew when there are this many times the s
 
 @dataclass(frozen=True, slots=True)
 class TrainingRules:
-    """When and on how much a type is trained; see `deploy.settings.TrainerSettings`."""
+    """When and on how much a type is trained; see `deploy.settings.TrainerSettings`. `power` as `EnergySettings`."""
 
     triggers: TriggerRules
     max_steps: int
@@ -59,6 +60,7 @@ class TrainingRules:
     alarms_per_twin_day: float
     shadow_steps: int = 0
     watch_steps: int = 0
+    power: PowerTerms = PowerTerms()  # frozen
 
 
 async def run_trainer(
@@ -79,12 +81,12 @@ async def run_trainer(
     train_budget_cpu_s: float = 0.0,
     shadow_steps: int = 0,
     watch_steps: int = 0,
+    power: PowerTerms | None = None,
 ) -> None:
     """Run until `stop`. Never raises for a broker that is away: it is waited for."""
     triggers = TriggerRules(train_every_s, train_min_steps, train_every_good_steps, train_on_drift, train_budget_cpu_s)
-    rules = TrainingRules(
-        triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day, shadow_steps, watch_steps
-    )
+    live, power = (shadow_steps, watch_steps), power or PowerTerms()
+    rules = TrainingRules(triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day, *live, power)
     wait_s = 1.0
     while not stop.is_set():
         started = time.monotonic()
@@ -117,7 +119,7 @@ async def _run_once(bootstrap: str, topics: Topics, home: Path, rules: TrainingR
             Replay(bootstrap, topics, max_steps=rules.max_steps, remembering=remembering, noted=noted)
         )
         remembering.load_periods(replay.periods)
-        worker = TrainingWorker()
+        worker = TrainingWorker(rules.power)
         opened.push_async_callback(worker.close)
         releases = Releases(producer, topics, view, WeightFiles(home))
         recording = RunRecording(Registry(home), releases, view)

@@ -21,7 +21,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from models.energy import EnergyMeter
 from models.live import LiveJob, Verdict
+from models.power import PowerTerms
 from models.update import DriftFound, DriftJob, Update, UpdateFailed, UpdateJob
 
 log = logging.getLogger(__name__)
@@ -35,9 +37,14 @@ _JOBS = 200  # then a fresh process, so that no leak of any library adds up
 
 
 class TrainingWorker:
-    """Starts its process with the first job."""
+    """Starts its process with the first job.
 
-    def __init__(self) -> None:
+    Args:
+        power: what people know of this machine's power.
+    """
+
+    def __init__(self, power: PowerTerms | None = None) -> None:
+        self._power = power or PowerTerms()
         self._context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its threads' locks
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
@@ -87,7 +94,7 @@ class TrainingWorker:
 
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs,), name="livetwin-training", daemon=True)
+        process = self._context.Process(target=_work, args=(theirs, self._power), name="livetwin-training", daemon=True)
         process.start()
         theirs.close()  # or the pipe would not end when the process does
         self._process, self._jobs = process, 0
@@ -112,15 +119,17 @@ def _exchange(pipe: Connection, job: Job) -> Done:
     return found
 
 
-def _work(pipe: Connection) -> None:
+def _work(pipe: Connection, power: PowerTerms) -> None:
     """The process: one job after another until the pipe ends."""
     os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the trainer ends this one in its own time
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from models.drift import look_for_drift  # torch, seconds: only here
-    from models.live_judging import judge  # torch, seconds: only here
-    from models.updating import update
+    meter = EnergyMeter(power)
+    meter.look_ahead()
+    from models.accounting import accounted_update  # torch, seconds: only here
+    from models.drift import look_for_drift
+    from models.live_judging import judge
 
     while True:
         try:
@@ -136,7 +145,7 @@ def _work(pipe: Connection) -> None:
                 case LiveJob():
                     found = judge(job)
                 case UpdateJob():
-                    found = update(job)
+                    found = accounted_update(job, meter)
         except Exception as error:  # one type's failure must not stop the others
             log.exception("update-failed", extra={"model": job.type.slug})
             found = UpdateFailed(f"training failed: {type(error).__name__}: {error}; the version before keeps serving")

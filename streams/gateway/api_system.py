@@ -16,6 +16,7 @@ from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, responses
 from streams.gateway.times import NS_PER_MS, rfc3339
 from streams.stores.port import StoreError
+from streams.usage import wh_per_million_steps
 
 
 class Up(BaseModel):
@@ -63,6 +64,20 @@ def router(gateway: Gateway, registry: CollectorRegistry, version: str) -> APIRo
     return routes
 
 
+def _scoring(gateway: Gateway) -> dict[str, Any] | None:
+    """What the processors that were heard of lately took, all together; None: nothing was heard."""
+    heard = gateway.usages()
+    if not heard:
+        return None
+    return {
+        "processors": len(heard),
+        "scored_steps": sum(one.scored_steps for one in heard),
+        "cpu_s": round(sum(one.cpu_s for one in heard), 3),
+        "wh_per_million_steps": wh_per_million_steps(heard),
+        "sources": sorted({one.source for one in heard if one.source}),
+    }
+
+
 async def overview(gateway: Gateway) -> dict[str, Any]:
     """What the system page shows."""
     views, status, historian = gateway.views, gateway.follower.status, gateway.historian
@@ -87,6 +102,7 @@ async def overview(gateway: Gateway) -> dict[str, Any]:
         },
         "store_size_bytes": size,
         "twins": len(views.twins),
+        "scoring": _scoring(gateway),
         "newest_event_time": None if views.twins.newest_ns is None else rfc3339(views.twins.newest_ns),
         "dead_letters": {
             "count": views.dead_letter_count,

@@ -1,6 +1,6 @@
 """The gateway's reader: folds the topics into the live views, from their beginning to their end, then on.
 
-In:   definitions, twin.state, alerts, models, demo.commands, the newest events and dead letters; no group, nothing committed.
+In:   definitions, twin.state, alerts, models, demo.commands, the newest of events, dead-letter and monitoring; nothing committed.
 Out:  `LiveViews`, and each change of a twin, alert or model to `on_change` in log order.
 The broker may be away at the start or later: the views keep what they know, `reachable` says so, reading goes on when it is back.
 """
@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from streams import clients
 from streams.formats.events import decode_event
-from streams.gateway.views import MOST_DEAD_LETTERS, DeadLetter, LiveViews, first_problem
+from streams.gateway.views import MOST_DEAD_LETTERS, MOST_PROCESSORS, DeadLetter, LiveViews, first_problem
 from streams.records import EPOCH_HEADER, Alert, DemoCommand, TwinState
 from streams.topics import Topics
+from streams.usage import ProcessorUsage
 from twin.errors import ReadingRefused
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class TopicFollower:
             topics.demo_commands,
             topics.events,
             topics.dead_letter,
+            topics.monitoring,
         ]
         self._dead_letter_start: int | None = None
         self._partitions: Counter[str] = Counter()
@@ -122,6 +124,7 @@ class TopicFollower:
     async def _skip_old(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
         """Start at the newest part of topics whose old records no view shows; count what dead-letter holds."""
         newest = {self._topics.events: _NEWEST_EVENTS, self._topics.dead_letter: MOST_DEAD_LETTERS}
+        newest[self._topics.monitoring] = 4 * MOST_PROCESSORS
         begins = await consumer.beginning_offsets([one for one in ends if one.topic in newest])
         for partition, begin in begins.items():
             consumer.seek(partition, max(begin, ends[partition] - newest[partition.topic]))
@@ -159,6 +162,7 @@ class TopicFollower:
             self._topics.demo_commands: self._demo_command,
             self._topics.events: self._event,
             self._topics.dead_letter: self._dead_letter,
+            self._topics.monitoring: self._usage,
         }[topic]
         for record in records:
             try:
@@ -217,6 +221,9 @@ class TopicFollower:
             self._views.faults.put_event(event)
         else:
             self._views.events.put(event)
+
+    def _usage(self, record: ConsumerRecord) -> None:
+        self._views.usage.put(ProcessorUsage.model_validate_json(record.value or b""))
 
     def _dead_letter(self, record: ConsumerRecord) -> None:
         headers = {name: value.decode(errors="replace") for name, value in record.headers}

@@ -20,6 +20,9 @@ from streams.historian import HistorianStats
 from streams.lag import LagWatch
 from streams.stores.port import TwinStore
 from streams.topics import Topics
+from streams.usage import ProcessorUsage
+
+HEARD_NS = 300 * 1_000_000_000  # a processor tells once a minute
 
 
 @dataclass
@@ -48,6 +51,10 @@ class Gateway:
             if not status.reachable:
                 detail = f"waiting for the broker at {self.bootstrap} ({status.problem}); {waiting} not read yet"
             raise ApiError(503, detail, retry_after_s=2)
+
+    def usages(self) -> list[ProcessorUsage]:
+        """What processors that were heard of lately have scored and taken."""
+        return self.views.usage.since(time.time_ns() - HEARD_NS)
 
     def roles(self) -> dict[str, dict[str, Any]]:
         """The supervisor's notes: role → pid, state, restarts, last_exit, since. Empty when nobody supervises here."""

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.gateway.gateway import Gateway
 from streams.stores.port import StoreError
+from streams.usage import wh_per_million_steps
 
 
 class _Views(Collector):
@@ -69,6 +70,7 @@ class _Views(Collector):
             produced.add_metric([topic], count)
         yield produced
         yield from self._lag()
+        yield from self._energy()
         yield from self._store()
 
     def _lag(self) -> Iterator[Metric]:
@@ -80,6 +82,39 @@ class _Views(Collector):
             members.add_metric([role.role], role.members)
         yield lag
         yield members
+
+    def _energy(self) -> Iterator[Metric]:
+        """Of training by its newest version; of scoring by each processor that was heard of lately."""
+        update = GaugeMetricFamily(
+            "livetwin_update_energy_watt_hours", "Energy of training and gate of the newest version", labels=["model"]
+        )
+        cpu = GaugeMetricFamily(
+            "livetwin_update_cpu_seconds", "CPU time of training and gate of the newest version", labels=["model"]
+        )
+        for name, model in self._gateway.views.models.models.items():
+            newest = next((one.compute for one in model.history() if one.compute is not None), None)
+            if newest is not None:
+                cpu.add_metric([name], newest.cpu_s)
+            if newest is not None and newest.energy is not None:
+                update.add_metric([name], newest.energy.wh)
+        yield from (update, cpu)
+        heard = self._gateway.usages()
+        steps = CounterMetricFamily("livetwin_processor_scored_steps", "Closed steps a version scored", labels=["processor"])
+        used = CounterMetricFamily("livetwin_processor_cpu_seconds", "CPU time of a processor", labels=["processor"])
+        energy = CounterMetricFamily(
+            "livetwin_processor_energy_watt_hours", "Energy of a processor's CPU time, estimated", labels=["processor"]
+        )
+        for one in heard:
+            steps.add_metric([one.instance], one.scored_steps)
+            used.add_metric([one.instance], one.cpu_s)
+            if one.energy_wh is not None:
+                energy.add_metric([one.instance], one.energy_wh)
+        yield from (steps, used, energy)
+        per_million = wh_per_million_steps(heard)
+        if per_million is not None:
+            yield GaugeMetricFamily(
+                "livetwin_energy_watt_hours_per_million_steps", "Energy of scoring a million steps, estimated", per_million
+            )
 
     def _store(self) -> Iterator[Metric]:
         historian = self._gateway.historian

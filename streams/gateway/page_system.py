@@ -11,7 +11,7 @@ from streams.gateway.api_system import overview
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, esc, small, table, tile, two_lines
 from streams.gateway.page_shell import explain, markup, panel, set_content, shell
-from streams.gateway.page_words import HEALTH, OTHER, Tone
+from streams.gateway.page_words import HEALTH, OTHER, Tone, number
 
 _ROLE_TONES: Final = {
     "running": Tone("calm", "●", "Running", "", ""),
@@ -108,6 +108,10 @@ def _tiles(found: dict[str, Any]) -> str:
         entries.append(("Historian lag", f"{lag:,} records", told, _WATCH if waiting or lag > _MUCH_LAG else _GOOD))
     store = f"{size / 2**20:,.1f} MiB" if size is not None else "away"
     entries.append(("Store", store, "history of twins and alerts", _GOOD if size is not None else _BAD))
+    scoring = found["scoring"]
+    if scoring is not None and scoring["wh_per_million_steps"] is not None:
+        told = f"{scoring['scored_steps']:,} steps in {number(scoring['cpu_s'])} s of CPU, estimated"
+        entries.append(("Energy a million steps", f"{number(scoring['wh_per_million_steps'])} Wh", told, OTHER))
     entries.append(("Refused records", f"{refused:,}", "kept in dead-letter", _WATCH if refused else _GOOD))
     return "".join(tile(name, value, told, tone=tone, mark=True, small=True) for name, value, told, tone in entries)
 

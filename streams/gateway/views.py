@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from streams.definitions import Definitions
 from streams.models_topic import ModelsView
 from streams.records import Alert, DemoCommand, EventRecord, TwinState
+from streams.usage import ProcessorUsage
 from twin.alert_likeness import Signature, signature
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ MOST_DEAD_LETTERS = 50
 MOST_EVENTS_OF_AN_ASSET = 20
 MOST_ASSETS_WITH_EVENTS = 10_000
 MOST_EVENT_TEXT = 300  # characters
+MOST_PROCESSORS = 64
 
 
 class TwinsView:
@@ -194,6 +196,22 @@ class DeadLetter:
     time_ms: int
 
 
+class UsageView:
+    """`monitoring`: the newest word of each processor, of the newest MOST_PROCESSORS of them."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, ProcessorUsage] = {}
+
+    def put(self, usage: ProcessorUsage) -> None:
+        self._newest[usage.instance] = usage
+        if len(self._newest) > MOST_PROCESSORS:
+            del self._newest[min(self._newest, key=lambda instance: self._newest[instance].time_ns)]
+
+    def since(self, time_ns: int) -> list[ProcessorUsage]:
+        """Of processors that were heard of at `time_ns` or later (wall clock), by instance."""
+        return [one for _, one in sorted(self._newest.items()) if one.time_ns >= time_ns]
+
+
 class LiveViews:
     """All views of one gateway. Not safe across threads; one event loop owns them."""
 
@@ -205,6 +223,7 @@ class LiveViews:
         self.models_revision = 0
         self.faults = FaultsView()
         self.events = EventsView()
+        self.usage = UsageView()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=MOST_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.skipped: Counter[tuple[str, str]] = Counter()  # (topic, reason) → records

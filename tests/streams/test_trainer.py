@@ -29,7 +29,7 @@ from streams.topics import Topics
 from streams.trainer import run_trainer
 from tests.faults import processes
 from twin.fleet import TwinDeclaration
-from twin.types import compile_type
+from twin.types import NS_PER_S, compile_type
 
 pytestmark = [
     pytest.mark.kafka,
@@ -199,6 +199,16 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         first = model.alias.champion
         assert first.startswith("0001-")
 
+        # what it was trained on, and what that took
+        origin, compute = model.champion.origin, model.champion.compute
+        assert origin is not None
+        assert origin.assets == tuple(ASSETS)
+        assert origin.data_from_ns == (FIRST_S + 300) * NS_PER_S
+        assert compute is not None
+        assert compute.cpu_s > 0
+        assert compute.energy is not None
+        assert compute.energy.cpu_wh > 0
+
         # the timer: fine-tuned from the champion, decided and told why
         await plant.feed(30)
         model = await watch.until(lambda model: len(model.versions) >= 2)
@@ -220,6 +230,8 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         run = client.get_run(str(model.versions[second.version].run_id))
         assert (run.data.tags["livetwin.version"], run.data.tags["decision"]) == (second.version, second.decision)
         assert run.data.params["trigger"] == second.trigger
+        assert run.data.metrics["energy_wh"] > 0
+        assert run.data.params["twins"] == str(len(ASSETS))
 
     # a restart goes on where the other stopped; a command older than the alias is not carried out again
     assert model.alias is not None

@@ -1,0 +1,34 @@
+"""One update with an account of it: what it was trained on, what it took. What the training process carries out.
+
+In:   `UpdateJob`.
+Out:  the result of `models.updating`, with `origin` and `compute`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from models import version as version_file
+from models.energy import EnergyMeter, cpu_seconds
+from models.origin import Compute, origin_of, software
+from models.update import Update, UpdateFailed, UpdateJob
+from models.updating import update
+from models.weights import path_of
+
+
+def accounted_update(job: UpdateJob, meter: EnergyMeter) -> Update | UpdateFailed:
+    """Carry out one update, and say what it took."""
+    began_s, cpu_s = time.perf_counter(), cpu_seconds()
+    with meter.running() as metered:
+        found = update(job)
+    compute = Compute(
+        wall_s=round(time.perf_counter() - began_s, 3),
+        cpu_s=round(cpu_seconds() - cpu_s, 3),
+        device="cpu",  # of `models.updating`: training leaves the GPU to what serves
+        software=software(),
+        energy=metered.energy,
+    )
+    if isinstance(found, UpdateFailed):
+        return replace(found, compute=compute)
+    return replace(found, compute=compute, origin=origin_of(version_file.header(path_of(found.uri))))

@@ -15,6 +15,7 @@ import typer
 
 from deploy import __version__
 from deploy.grafana_commands import grafana
+from deploy.models_commands import models
 from deploy.type_commands import types
 from twin.errors import LivetwinError
 
@@ -30,6 +31,7 @@ demo = typer.Typer(help="The demo plant.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 app.add_typer(types, name="type")
 app.add_typer(grafana, name="grafana")
+app.add_typer(models, name="models")
 store_commands = typer.Typer(help="Where history is kept.", no_args_is_help=True)
 app.add_typer(store_commands, name="store")
 

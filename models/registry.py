@@ -94,6 +94,24 @@ class Registry:
                 ) from error
             return run_id
 
+    def attach(self, run_id: str, files: Mapping[str, str]) -> None:
+        """Write texts into the run's artifacts, by name; one that is there is replaced.
+
+        Raises:
+            RegistryUnavailable: as `record`.
+        """
+        with self._lock:
+            try:
+                client = self._open()
+                for name, content in files.items():
+                    client.log_text(run_id, content, name)
+            except Exception as error:
+                self._client = None
+                raise RegistryUnavailable(
+                    f"{', '.join(files)} of run {run_id} not recorded at {self.tracking_uri}: "
+                    f"{_first_line(error)}; serving goes on"
+                ) from error
+
     def set_aliases(self, name: str, aliases: Mapping[str, str | None]) -> None:
         """Point MLflow's aliases (`champion`, `previous`, …) at versions of ours; None removes one.
 

@@ -1,4 +1,4 @@
-"""Weight files: one safetensors file a version, under `<home>/models/<name>/<version>.safetensors`.
+"""Weight files: one safetensors file a version, under `<home>/models/<name>/<version>.safetensors`, its model card beside it.
 
 In:   the name and id of a version, or a URI and sha256 that were announced.
 Out:  its path; the file, only if it is there and is what was announced.
@@ -17,6 +17,7 @@ from models.port import VersionRefused
 
 SUFFIX = ".safetensors"
 CUT_OFF_S = 3600.0  # a temporary file that nobody has written to for so long is what a crash left
+CARDS = (".card.json", ".card.md")  # beside a version's weights: its model card
 _NUMBERED = re.compile(r"^(\d+)(?:-|$)")
 
 
@@ -107,6 +108,7 @@ class WeightFiles:
                 path.unlink(missing_ok=True)  # whoever wrote it was killed
         for version in self.versions(name)[:-keep] if keep else self.versions(name):
             if version not in protect:
-                self.path(name, version).unlink(missing_ok=True)
+                for suffix in (SUFFIX, *CARDS):
+                    (self.root / name / f"{version}{suffix}").unlink(missing_ok=True)
                 gone.append(version)
         return gone

@@ -1,7 +1,8 @@
 """Bring the registry up to date with what `models` says: each version a run, each change of a decision, the aliases.
 
 In:   the view of `models`; a version without a run id was not recorded yet, so nothing is forgotten over a restart.
-Out:  runs and aliases in MLflow; the run's id on `models`. MLflow's copy of the weights goes when the version's own file went.
+Out:  runs and aliases in MLflow; the run's id on `models`; the version's card, as JSON and Markdown, in the run and beside
+      the weights. MLflow's copy of the weights goes when the version's own file went.
 When MLflow is away this waits and tries again; nothing else waits for it.
 """
 
@@ -9,9 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
+
+import orjson
 
 from models.registry import Registry, RegistryUnavailable, RunRecord
-from models.weights import path_of
+from models.weights import CARDS, SUFFIX, path_of
+from streams.model_card import card, markdown
 from streams.model_records import ModelVersion
 from streams.models_topic import ModelsView, ModelView
 from streams.releases import Releases
@@ -96,10 +101,48 @@ class RunRecording:
             decision=version.decision,
             why=version.why,
             time_ns=version.time_ns,
-            figures=version.figures,
-            params={"trigger": version.trigger} if version.trigger else {},
+            figures=version.figures | _costs(version),
+            params=_params(version),
             stages={stage.name: f"{'passed' if stage.passed else 'failed'}: {stage.why}" for stage in version.stages},
         )
         run_id = await asyncio.to_thread(self._registry.record, run)
+        texts = _card_texts(version.model_copy(update={"run_id": run_id}))
+        await asyncio.to_thread(self._registry.attach, run_id, {f"card{suffix}": text for suffix, text in texts.items()})
+        if version.uri:
+            await asyncio.to_thread(_write_beside, path_of(version.uri), texts)
         self._decided[version.name, version.version] = (version.decision, version.why)
         await self._releases.set_run(version.name, version.version, run_id)
+
+
+def _costs(version: ModelVersion) -> dict[str, float]:
+    compute = version.compute
+    if compute is None:
+        return {}
+    spent = {"wall_seconds": compute.wall_s, "cpu_seconds": compute.cpu_s}
+    return spent if compute.energy is None else spent | {"energy_wh": compute.energy.wh, "carbon_g": compute.energy.carbon_g}
+
+
+def _params(version: ModelVersion) -> dict[str, str | int | float]:
+    found: dict[str, str | int | float] = {"trigger": version.trigger} if version.trigger else {}
+    if version.origin is not None:
+        told = card(version)["data"]
+        found |= {"data_from": told["from"], "data_to": told["to"], "twins": version.origin.twins, "seed": version.origin.seed}
+    return found if version.compute is None else found | version.compute.software | {"device": version.compute.device}
+
+
+def _card_texts(version: ModelVersion) -> dict[str, str]:
+    """The card by suffix."""
+    told = card(version)
+    return {".json": orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(), ".md": markdown(told)}
+
+
+def _write_beside(weights: Path, texts: dict[str, str]) -> None:
+    """Best effort: the record on `models` is what counts."""
+    if not weights.is_file():
+        return  # pruned
+    for suffix in CARDS:
+        path = weights.with_name(weights.name.removesuffix(SUFFIX) + suffix)
+        try:
+            path.write_text(texts[f".{suffix.rpartition('.')[2]}"])
+        except OSError as error:
+            log.warning("card-not-written", extra={"path": str(path), "found": error.strerror})

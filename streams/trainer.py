@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -60,7 +60,7 @@ class TrainingRules:
     alarms_per_twin_day: float
     shadow_steps: int = 0
     watch_steps: int = 0
-    power: PowerTerms = PowerTerms()  # frozen
+    power: PowerTerms = field(default_factory=PowerTerms)
 
 
 async def run_trainer(

@@ -1,16 +1,20 @@
-"""GET /v1/models; promote, roll back, train by hand."""
+"""GET /v1/models and the card of a version; promote, roll back, train by hand."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.gateway.answers import ModelAnswer, ModelList, model_answer
+from streams.gateway.card_answer import ModelCard
 from streams.gateway.commands import ModelAction
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import not_found, responses
+from streams.model_card import card, markdown
+from streams.model_records import ModelVersion
 
 
 class _Asked(BaseModel):
@@ -79,6 +83,33 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.post("/{name}:train", summary="Train an update now; it serves only if it proves itself", **taken)
     async def train(name: str, asked: _Asked | None = None) -> dict[str, Any]:
         return await ask(name, "train", asked)
+
+    def version_of(name: str, version: str) -> ModelVersion:
+        gateway.need_views()
+        model = gateway.views.models.get(name)
+        if model is None:
+            raise not_found("model", name, "/v1/models")
+        if version not in model.versions:
+            raise not_found(f"version of {name}", version, f"/v1/models/{name}")
+        return model.versions[version]
+
+    @routes.get(
+        "/{name}/versions/{version}",
+        summary="The model card of a version: data, what was left out, gate, structure, cost, software",
+        response_model=ModelCard,
+        responses=responses(404, 503),
+    )
+    async def version_card(name: str, version: str) -> dict[str, Any]:
+        return card(version_of(name, version))
+
+    @routes.get(
+        "/{name}/versions/{version}/card.md",
+        summary="The model card of a version as Markdown",
+        response_class=PlainTextResponse,
+        responses={**responses(404, 503), 200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}},
+    )
+    async def version_card_text(name: str, version: str) -> PlainTextResponse:
+        return PlainTextResponse(markdown(card(version_of(name, version))), media_type="text/markdown; charset=utf-8")
 
     @routes.get("/{name}", summary="One model", response_model=ModelAnswer, responses=responses(404, 503))
     async def model(name: str) -> dict[str, Any]:

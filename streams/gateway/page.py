@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from nicegui import ui
 from starlette.staticfiles import StaticFiles
 
-from streams.gateway import page_alerts, page_demo, page_fleet, page_models, page_system, page_twin
+from streams.gateway import page_alerts, page_demo, page_fleet, page_model_card, page_models, page_system, page_twin
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_shell import FAVICON, STATIC
 
@@ -34,6 +34,10 @@ def mount(app: FastAPI, gateway: Gateway) -> None:
     @ui.page("/models")
     def models(request: Request) -> None:
         page_models.build(gateway, request)
+
+    @ui.page("/model")
+    def model_card(request: Request, name: str = "", version: str = "") -> None:
+        page_model_card.build(gateway, request, name, version)
 
     @ui.page("/demo")
     def demo(request: Request, asset: str = "") -> None:

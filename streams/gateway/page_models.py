@@ -11,6 +11,7 @@ from nicegui import ui
 from streams.gateway.commands import ModelAction
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, empty, esc, link, note, small, table, tile, two_lines
+from streams.gateway.page_model_card import card_href
 from streams.gateway.page_shell import explain, markup, set_content, shell
 from streams.gateway.page_words import DECISION, OTHER, clock
 from streams.gateway.problem import ApiError
@@ -157,8 +158,13 @@ def _champion(model: ModelView) -> str:
     champion = model.champion
     figures = _telling(champion.figures) if champion is not None else []
     since = f"since {clock(alias.since_ns, seconds=False)}"
-    tiles = [tile("Champion", alias.champion, since, tone=DECISION["champion"], mark=True, small=True)]
+    champions = Html(link(card_href(model.name, alias.champion), alias.champion))
+    tiles = [tile("Champion", champions, since, tone=DECISION["champion"], mark=True, small=True)]
     tiles += [tile(_figure_name(name), number(value), small=True) for name, value in figures]
+    energy = champion.compute.energy if champion is not None and champion.compute is not None else None
+    if energy is not None:
+        how = f"{'measured' if energy.measured else 'estimated'}, {number(energy.carbon_g)} g CO₂e"
+        tiles.append(tile("Energy of the update", f"{number(energy.wh)} Wh", how, small=True))
     why = alias.why or (champion.why if champion is not None else "")
     challenger = f"<p>{small(Html(f'Challenger: {code(alias.challenger)}'))}</p>" if alias.challenger else ""
     return f'<div class="lt-body lt-stack"><div class="lt-tiles wide">{"".join(tiles)}</div><p>{small(why)}</p>{challenger}</div>'
@@ -171,7 +177,7 @@ def _history(model: ModelView) -> str:
     names = _shared_figures(versions[:_SHOWN])
     rows: list[tuple[Content, ...]] = [
         (
-            two_lines(Html(code(one.version)), clock(one.time_ns)),
+            two_lines(Html(link(card_href(one.name, one.version), one.version)), clock(one.time_ns)),
             Html(chip(DECISION.get(one.decision, OTHER))),
             *(number(one.figures.get(name)) for name in names),
             Html(f'<div class="lt-why lt-small">{esc(one.why)}{_stages(one)}</div>'),

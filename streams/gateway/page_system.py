@@ -11,7 +11,8 @@ from streams.gateway.api_system import overview
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, esc, small, table, tile, two_lines
 from streams.gateway.page_shell import explain, markup, panel, set_content, shell
-from streams.gateway.page_words import HEALTH, OTHER, Tone, number
+from streams.gateway.page_words import HEALTH, OTHER, Tone
+from streams.wording import number
 
 _ROLE_TONES: Final = {
     "running": Tone("calm", "●", "Running", "", ""),

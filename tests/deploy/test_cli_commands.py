@@ -39,6 +39,7 @@ def test_help_lists_every_command_and_imports_no_role() -> None:
         "gateway",
         "feed",
         "demo",
+        "models",
         "topics",
         "doctor",
         "version",

@@ -10,6 +10,7 @@ import pytest
 
 from models.registry import Registry
 from models.weights import WeightFiles
+from streams.model_card import card, markdown
 from streams.model_records import ModelVersion, models_key
 from streams.models_topic import ModelsView
 from streams.releases import Releases
@@ -30,7 +31,9 @@ class Noted:
         self.view = view
 
     async def set_run(self, name: str, version: str, run_id: str) -> None:
-        self.put(self.view.models[name].versions[version].model_copy(update={"run_id": run_id}))
+        known = self.view.models[name].versions[version]
+        if known.run_id != run_id:
+            self.put(known.model_copy(update={"run_id": run_id}))
 
     def put(self, version: ModelVersion) -> None:
         assert self.view.apply(models_key(version), version.to_bytes())
@@ -62,8 +65,20 @@ async def test_the_registry_keeps_weights_as_long_as_the_version_keeps_its_file(
     await recording.record_all(asyncio.Event())
     artifacts = tmp_path / "mlflow" / "artifacts"
     assert sorted(path.name for path in artifacts.rglob("*.safetensors")) == ["0002-aa.safetensors", "0003-aa.safetensors"]
-    assert all(version.run_id for version in view.models[NAME].versions.values())
+    versions = view.models[NAME].versions
+    assert all(version.run_id for version in versions.values())
+    folder = files.root / NAME
+    assert sorted(path.name for path in folder.glob("*.card.*")) == [
+        f"000{number}-aa.card.{form}" for number in (2, 3) for form in ("json", "md")
+    ]
+    beside = (folder / "0003-aa.card.md").read_text()
+    assert beside == markdown(card(versions["0003-aa"]))
+    assert beside == (artifacts / str(versions["0003-aa"].run_id) / "artifacts" / "card.md").read_text()
+    noted.put(versions["0003-aa"].model_copy(update={"decision": "champion", "why": "promoted by hand"}))
+    await recording.record_all(asyncio.Event())
+    assert "**champion**" in (folder / "0003-aa.card.md").read_text()
 
     assert files.prune(NAME, keep=1, protect=()) == ["0002-aa"]
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} == {"0003-aa"}
     await recording.record_all(asyncio.Event())
     assert [path.name for path in artifacts.rglob("*.safetensors")] == ["0003-aa.safetensors"]

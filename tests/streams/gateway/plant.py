@@ -18,12 +18,14 @@ import orjson
 
 from deploy.feeds.water_fleet import water_declarations, water_interfaces
 from deploy.feeds.water_plant import WaterPlant, simulate
+from models.origin import Compute, Energy, Origin
 from streams import clients
 from streams.evidence_words import sentence
 from streams.history import HistoryBlock
 from streams.model_records import ModelAlias, ModelVersion, Refusal, Serving, Switch, models_key
 from streams.records import Alert, ChannelEvidence, DemoCommand, EventRecord, Evidence, TwinState, alert_id
 from streams.topics import Topics
+from streams.usage import ProcessorUsage
 from twin.block import StepBlock
 from twin.quality import Quality, word
 from twin.types import compile_type
@@ -186,6 +188,29 @@ def make(days: float = DAYS) -> Plant:
     return plant
 
 
+def _usages() -> list[ProcessorUsage]:
+    """Two processors at work, and one that was heard of an hour ago."""
+    now = time.time_ns()
+    of = {"since_ns": now - 7200 * NS, "watts": 4.0, "source": "estimated: CPU time at 8 W for all 2 threads (as set)"}
+    return [
+        ProcessorUsage(instance="aa", time_ns=now, scored_steps=60_000, cpu_s=9.0, **of),
+        ProcessorUsage(instance="bb", time_ns=now - 60 * NS, scored_steps=40_000, cpu_s=9.0, **of),
+        ProcessorUsage(instance="old", time_ns=now - 3600 * NS, scored_steps=1, cpu_s=1e6, **of),
+    ]
+
+
+_ENERGY = Energy(0.021, 0.052, 0.0, 0.035, False, "estimated: CPU time at 8 W for all 2 threads (as set)", "world average")
+_COMPUTE = Compute(18.7, 18.2, "cpu", {"livetwin": "0.1.0", "python": "3.11.7", "torch": "2.15.0"}, _ENERGY)
+
+
+def _origin(number: int) -> Origin:
+    """What a version of a type was trained on: a week of steps."""
+    structure = {"twins": 25.0, "channels": 2.0, "past": 64.0, "rank": 4.0, "window": 64.0, "calendar_day": True}
+    assets = tuple(f"junction-{asset}" for asset in range(101, 126))
+    to_ns = 1_767_830_400 * NS + number * 3600 * NS
+    return Origin(to_ns - 7 * 86_400 * NS, to_ns, 300 * NS, 25, assets, ("pressure", "demand"), 7, structure)
+
+
 def _models(kinds: list[str], swapped_ns: int) -> list[tuple[bytes, bytes]]:
     wall = time.time_ns()
     records: list[ModelVersion | ModelAlias | Serving | Refusal] = []
@@ -219,7 +244,10 @@ def _models(kinds: list[str], swapped_ns: int) -> list[tuple[bytes, bytes]]:
                 "alarms_per_twin_day": 0.018 + 0.001 * number,
                 "share_p_below_05": 0.049,
                 "train_seconds": 7.9,
+                "hygiene_alerted": 12.0,
             }
+            if number > 1:
+                figures |= {"candidate_loss": -0.375 - 0.01 * number, "champion_loss": -0.375}
             records.append(
                 ModelVersion(
                     **common,
@@ -229,6 +257,8 @@ def _models(kinds: list[str], swapped_ns: int) -> list[tuple[bytes, bytes]]:
                     why=why,
                     time_ns=wall - (4 - number) * 60 * NS,
                     figures=figures,
+                    origin=_origin(number),
+                    compute=_COMPUTE,
                 )
             )
         records.append(
@@ -284,6 +314,8 @@ async def publish(bootstrap: str, topics: Topics, plant: Plant, *, history: bool
             await put(topics.state, asset.encode(), state.to_bytes(), partition=state.partition, headers=[("epoch", b"1")])
         for alert in plant.alerts:
             await put(topics.alerts, alert.id.encode(), alert.to_bytes())
+        for usage in _usages():
+            await put(topics.monitoring, f"usage/{usage.instance}".encode(), usage.to_bytes())
         for key, value in _models([str(one["@id"]) for one in interfaces], plant.swapped_ns):
             await put(topics.models, key, value)
         await put(topics.demo_commands, f"fault/leak/{LEAK.asset}".encode(), LEAK.to_bytes())

@@ -155,6 +155,31 @@ def test_models_tell_champion_history_refusals_and_who_serves(http: httpx.Client
     assert [(one["partition"], one["version"]) for one in model["serving"]] == [(0, "0002-ef56ab78"), (1, "0002-ef56ab78")]
 
 
+def test_a_version_has_a_model_card_as_json_and_markdown(http: httpx.Client) -> None:
+    card = http.get("/v1/models/water.junction/versions/0002-ef56ab78").json()
+    assert (card["model"]["base"], card["decision"]["decision"]) == ("0001-ab12cd34", "champion")
+    assert (card["data"]["twins"], card["data"]["days"], card["data"]["period_s"]) == (25, 7.0, 300.0)
+    assert card["gate"] == {"loss": {"candidate": -0.395, "champion": -0.375}}
+    assert card["hygiene"] == {"alerted": 12.0}
+    assert card["compute"]["energy"]["wh"] == pytest.approx(0.073)
+    text = http.get("/v1/models/water.junction/versions/0002-ef56ab78/card.md")
+    assert text.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert "| energy | 0.073 Wh (processor 0.021, memory 0.052, GPU 0) |" in text.text
+    problem(http.get("/v1/models/water.junction/versions/0009-none"), 404)
+    problem(http.get("/v1/models/no.such/versions/0002-ef56ab78"), 404)
+
+
+def test_the_energy_of_updates_and_of_scoring_is_told(http: httpx.Client) -> None:
+    scoring = http.get("/v1/system").json()["scoring"]
+    assert (scoring["processors"], scoring["scored_steps"], scoring["cpu_s"]) == (2, 100_000, 18.0)
+    assert scoring["wh_per_million_steps"] == pytest.approx(0.2)  # 18 s of 4 W are 0.02 Wh for a tenth of a million
+    told = dict(line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if not line.startswith("#"))
+    assert float(told["livetwin_energy_watt_hours_per_million_steps"]) == pytest.approx(0.2)
+    assert float(told['livetwin_processor_energy_watt_hours_total{processor="aa"}']) == pytest.approx(0.01)
+    assert float(told['livetwin_update_energy_watt_hours{model="water.tank"}']) == pytest.approx(0.073)
+    assert 'livetwin_processor_cpu_seconds_total{processor="old"}' not in told
+
+
 # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

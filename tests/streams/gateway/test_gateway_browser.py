@@ -34,6 +34,7 @@ PAGES = {
     "alerts": ("/alerts", "Junction 203"),
     "alert": ("/alerts?id=ALERT", NOTE),
     "models": ("/models", "0002-ef56ab78"),
+    "card": ("/model?name=water.junction&version=0002-ef56ab78", "Left out of training"),
     "demo": ("/demo", "Switch on a fault"),
     "system": ("/system", "Refused records"),
 }

@@ -205,7 +205,7 @@ FILES: dict[str, tuple[Callable[[Trained], Made], str]] = {
 WEIGHTS: dict[str, tuple[Callable[[Trained], Made], str]] = {
     "forecasts three times as far": (
         lambda t: changed(t, "network.head.weight", by=lambda one: 3 * one),
-        "refused: loss .* against .* of the champion",
+        r"refused: loss \S+ against \S+ of the champion on the same",
     ),
     "a network nobody trained": (lambda t: rebuilt(t), "loss .* against"),
     "a head of noise": (lambda t: changed(t, "network.head.weight", by=noise), "loss .* against"),

@@ -46,6 +46,18 @@ def test_a_version_that_forecasts_worse_is_refused_with_both_losses(trained: Tra
     assert "of the champion on the same" in decision.why
 
 
+def test_a_version_that_is_better_over_all_and_far_off_on_one_twin_is_refused(trained: Trained, holdout: StepBlock) -> None:
+    def off(row: int, by: float) -> ServedModel:
+        model = version.decode(trained.payload)
+        model.detectors.state_dict()["network.bias"][row] += by
+        return model
+
+    decision = compare(off(0, 3.0), off(1, 4.0), holdout, start=64)
+    assert decision.figures["candidate_loss"] < decision.figures["champion_loss"]
+    assert not decision.promote
+    assert "1 twins are worse by more than 0.5 nats, 0 at most expected (the worst, twin-0, by " in decision.why
+
+
 def test_a_version_that_alarms_on_normal_steps_is_refused(trained: Trained, holdout: StepBlock) -> None:
     for champion in (None, trained.model):
         decision = compare(disturbed(trained, "table_shape", 0.2), champion, holdout, start=64)

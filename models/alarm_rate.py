@@ -3,8 +3,8 @@
 In:   fused surprises of held-out normal steps, (A, T), NaN where there was none.
 Out:  `alarm_p`, and what it would have raised on those steps.
 
-A calibration stretch is short against what a plant does in a month, and twins of one plant are strange together, so the tail
-of the coming weeks is heavier than the one that was fitted: the margin is what that cost in trials, see docs/detection.md.
+A short calibration stretch has shown little of what a plant does, so the tail of the coming days is heavier than the one that was
+fitted: hence a margin, which soon falls with the length. What comes later moves thresholds online (`models/online_threshold.py`).
 
 Strange steps come in clusters, as windows overlap, and one cluster is one alarm. So the rate is steps a day times p over
 the size of a cluster, which is counted where clusters are frequent enough to count; the tail of p was fitted before. What
@@ -25,7 +25,7 @@ from models.windows import DAY_NS
 
 COUNTABLE = 5  # clusters needed to trust their mean size
 SURPRISE_RANGE = (2.0, 12.0)
-MARGIN, MARGIN_MAX, SPAN = 2.0, 2.0, 64  # decades at one SPAN of calibration steps, falling with the root of their number
+MARGIN, SPAN = 1.5, 64  # decades at one SPAN of calibration steps or less, falling with their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def choose(surprise: NDArray[np.float32], period_ns: int, alarms_per_twin_day: f
         if alarms >= COUNTABLE:
             cluster = max(cluster, float(np.sum(surprise[known] >= level)) / alarms)
             break
-    margin = min(MARGIN_MAX, MARGIN / math.sqrt(max(spans, 1.0)))
+    margin = MARGIN / max(spans, 1.0)
     threshold = math.log10(steps_per_day / (cluster * alarms_per_twin_day)) + margin
     threshold = float(np.clip(threshold, *SURPRISE_RANGE))
     allowed = stats.poisson.ppf(0.8, alarms_per_twin_day * twin_days)
@@ -60,9 +60,8 @@ def onsets(surprise: NDArray[np.float32], threshold: float) -> int:
     """How many alarms the risk rule raises over (A, T) surprises, oldest first, with this threshold (-log10 p)."""
     state = RiskState(len(surprise))
     total = 0
-    p_value = np.power(10.0, -np.nan_to_num(surprise, nan=0.0)).astype(np.float32)
     known = np.isfinite(surprise)
     for step in np.flatnonzero(known.any(axis=0)):
         rows = np.flatnonzero(known[:, step])
-        total += int(state.update(rows, p_value[rows, step], 10.0**-threshold).rising.sum())
+        total += int(state.update(rows, surprise[rows, step], threshold).rising.sum())
     return total

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.online_threshold import OnlineThresholds, Promises
 from models.port import LEARNING, Served
 from models.risk import RiskState
 from models.windows import gather, padded
@@ -73,13 +74,15 @@ def evaluate(served: Served, block: StepBlock, *, start: int = 0, risk: RiskStat
         found = served.score(rows[a], *gather(values, quality, a, t, served.window), times[t])
         p_value[a, t], score[a, t], top[a, t] = found.p_value, found.score, found.contribution.argmax(axis=1)
         expected[a, t], spread[a, t] = found.expected, found.spread
-    alarms: list[Alarm] = []
-    for t in np.unique(at):
-        a = np.flatnonzero(scored[:, t])
-        update = state.update(a, p_value[a, t], served.alarm_p)
-        level[a, t], alarm[a, t] = update.risk, update.alarm
-        alarms += [
-            Alarm(block.assets[row], int(t), block.channels[top[row, t]], int(code))
-            for row, code in zip(a[update.rising], update.severity[update.rising], strict=True)
-        ]
+    twin, at = np.nonzero(scored)  # by twin, then by step
+    heights = state.heights(twin, score[twin, at])
+    promised = Promises.of([served], block.period_ns).at(np.zeros(len(twin), np.int64), np.zeros(len(twin), np.bool_))
+    alarm_at = OnlineThresholds(twins).follow(twin, block.first_step + at, heights.height, promised)
+    update = state.follow(twin, heights, alarm_at)
+    level[twin, at], alarm[twin, at] = update.risk, update.alarm
+    onsets = np.flatnonzero(update.rising)
+    alarms = [
+        Alarm(block.assets[twin[one]], int(at[one]), block.channels[top[twin[one], at[one]]], int(update.severity[one]))
+        for one in onsets[np.lexsort((twin[onsets], at[onsets]))].tolist()
+    ]
     return Evaluation(p_value, score, level, alarm, top, expected, spread, scored, tuple(alarms))

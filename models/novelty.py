@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.rounding import rounded
+from models.row_arrays import RowArrays
 from models.waves import waves
 
 BINS = 256  # at least half of them within the range seen, once it has grown
@@ -54,7 +55,7 @@ def strangeness(
     return rounded(total), rounded(by_channel)
 
 
-class NoveltyState:
+class NoveltyState(RowArrays):
     """What each channel of up to `capacity` twins has ever shown."""
 
     def __init__(self, capacity: int, channels: int) -> None:
@@ -67,13 +68,6 @@ class NoveltyState:
             "high": np.zeros(shape, np.float32),
             "count": np.zeros(shape, np.int64),  # values so far
         }
-
-    def grow(self, capacity: int) -> None:
-        """Make room for more twins; those known keep their rows."""
-        more = capacity - len(self.arrays["count"])
-        if more > 0:
-            for name, array in self.arrays.items():
-                self.arrays[name] = np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)])
 
     def update(self, rows: NDArray[np.int64], values: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Take steps of many twins, (N,) rows and (N, C) values, a twin's steps in order; only `good` cells count.

@@ -79,6 +79,11 @@ class Served(Protocol):
         """Detectors, in the order in which `Scores` names them, with the steps over which each compares."""
         ...
 
+    @property
+    def alarms_per_twin_day(self) -> float:
+        """The target alarm rate."""
+        ...
+
     def rows(self, assets: Sequence[str]) -> NDArray[np.int64]:
         """Row of each asset in this version's per-twin tensors, LEARNING for one it does not know."""
         ...

@@ -1,30 +1,33 @@
-"""Risk: from one p-value a step to a smooth risk and an alarm, a twin, by k-of-n persistence with hysteresis.
+"""Risk: from one surprise a step to a smooth risk and an alarm, a twin, by k-of-n persistence with hysteresis.
 
-In:   p-values of closed steps, in each twin's order.
+In:   surprises (-log10 p) of closed steps, in each twin's order, and the surprise from which the twin alarms.
 Out:  `RiskUpdate`; the state is a dict of plain arrays, so that it goes into checkpoints as it is.
-Pure and exact: the same p-values in the same order give the same bits.
+Pure and exact: the same surprises in the same order give the same bits.
 
-A step's strength is its -log10 p over that of the threshold: 1 at the threshold. The K-th largest of the last N
-strengths reaches 1 exactly when K of the last N steps are beyond the threshold; risk is a smooth function of it,
-0.5 at 1. An alarm rises there, and falls after QUIET steps in a row below the weaker level CLEAR.
+A step's height is the K-th largest of the last N surprises: what K of them reach. Its level is the height over that of the
+alarm: 1 exactly when K of the last N steps are beyond it; risk is a smooth function of the level, 0.5 at 1. An alarm rises
+there, and falls after QUIET steps in a row below the weaker level CLEAR.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.row_arrays import RowArrays
+
 K, N = 3, 5
 CLEAR = 0.6
 QUIET = 6
-STEEPNESS = 3  # whole number: risk is computed by products alone, the same bits everywhere
-STRENGTH_MAX = 8.0
+LEVEL_MAX = 8.0
 LONG = 24  # steps of alarm after which the severity is one grade graver
 SEVERITIES = ("none", "warning", "minor", "major", "critical")
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Thresholds = float | NDArray[np.float64]
 _GRADES = np.array([0.5, 0.65, 0.8, 0.92], np.float32)  # risk from which an alarm is a warning, minor, major, critical
 
 
@@ -39,35 +42,39 @@ class RiskUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Heights:
+    """For the M steps of one call of `RiskState.heights`."""
+
+    recent: Floats  # (M, N) surprises up to each step, newest last
+    height: Floats  # (M,) what K of them reach
+
+
+@dataclass(frozen=True, slots=True)
 class Calm:
     """For the M steps of one call of `RiskState.calm`."""
 
-    risk: NDArray[np.float32]  # what `update` says of a step of a twin that is not in alarm
-    recent: NDArray[np.float32]  # (M, N) strengths up to each step, newest last
+    risk: Floats  # what `update` says of a step of a twin that is not in alarm
     stirred: NDArray[np.bool_]  # an alarm was on before, or begins here
 
 
-class RiskState:
-    """Alarm memory of up to `capacity` twins. `arrays` may be saved and restored whole, or a row at a time."""
+class RiskState(RowArrays):
+    """Alarm memory of up to `capacity` twins."""
 
     def __init__(self, capacity: int) -> None:
         self.arrays: dict[str, NDArray[Any]] = {
-            "strength": np.zeros((capacity, N), np.float32),  # newest last
+            "surprise": np.zeros((capacity, N), np.float32),  # newest last
             "alarm": np.zeros(capacity, np.bool_),
             "quiet": np.zeros(capacity, np.int32),  # steps in a row below CLEAR while in alarm
             "duration": np.zeros(capacity, np.int32),  # steps in alarm
             "peak": np.zeros(capacity, np.float32),  # highest risk of this alarm
         }
 
-    def __len__(self) -> int:
-        return len(self.arrays["alarm"])
-
-    def update(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> RiskUpdate:
-        """Take one step of each of `rows` (each at most once in a call)."""
+    def update(self, rows: Ints, surprise: Floats, alarm_at: Thresholds) -> RiskUpdate:
+        """Take one step of each of `rows` (each at most once in a call); `alarm_at` is in decades, as `surprise` is."""
         a = self.arrays
-        recent = np.concatenate([a["strength"][rows, 1:], _strength(p_value, alarm_p)[:, None]], axis=1)
-        a["strength"][rows] = recent
-        level, risk = _level_and_risk(recent)
+        recent = np.concatenate([a["surprise"][rows, 1:], surprise[:, None]], axis=1)
+        a["surprise"][rows] = recent
+        level, risk = _level_and_risk(_height(recent), alarm_at)
 
         was = a["alarm"][rows]
         quiet = np.where(was & (level < CLEAR), a["quiet"][rows] + 1, 0)
@@ -85,11 +92,22 @@ class RiskState:
         a["peak"][rows] = peak
         return RiskUpdate(risk.astype(np.float32), alarm, rising, severity)
 
-    def follow(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> RiskUpdate:
-        """Take many steps: a twin's stand beside each other, in order. The same as `update`, a step of each at a time."""
+    def heights(self, rows: Ints, surprise: Floats) -> Heights:
+        """Look at many steps of each twin at once; nothing is changed. The steps of a twin stand beside each other, in order."""
+        count = len(rows)
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        rank = np.arange(count) - np.repeat(starts, np.diff(np.append(starts, count)))
+        recent = np.empty((count, N), np.float32)
+        for back in range(N):
+            within = rank >= back
+            recent[within, N - 1 - back] = surprise[np.flatnonzero(within) - back]
+            recent[~within, N - 1 - back] = self.arrays["surprise"][rows[~within], N - back + rank[~within]]
+        return Heights(recent, _height(recent))
+
+    def follow(self, rows: Ints, found: Heights, alarm_at: Thresholds) -> RiskUpdate:
+        """Take many steps, as `heights` found them. The same as `update`, a step of each at a time."""
         a = self.arrays
-        recent = self._recent(rows, p_value, alarm_p)
-        levels, risks = (one.tolist() for one in _level_and_risk(recent))
+        levels, risks = (one.tolist() for one in _level_and_risk(found.height, alarm_at))
         alarm, rising, duration, peak, quiet = (
             np.zeros(len(rows), kind) for kind in (bool, bool, np.int32, np.float32, np.int32)
         )
@@ -111,78 +129,24 @@ class RiskState:
                 calm_for, lasted, highest = 0, 0, 0.0
             was = now
         last = np.flatnonzero(np.append(rows[1:] != rows[:-1], True)[: len(rows)])
-        a["strength"][rows[last]] = recent[last]
+        a["surprise"][rows[last]] = found.recent[last]
         for name, array in (("alarm", alarm), ("quiet", quiet), ("duration", duration), ("peak", peak)):
             a[name][rows[last]] = array[last]
         return RiskUpdate(np.array(risks, np.float32), alarm, rising, _severity(alarm, duration, peak))
 
-    def calm(self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> Calm:
-        """Look at many steps of each twin at once, as if none were in alarm; nothing is changed.
+    def calm(self, rows: Ints, height: Floats, alarm_at: Thresholds) -> Calm:
+        """Many steps of each twin at once, as if none were in alarm; nothing is changed.
 
-        The steps of a twin stand beside each other, in order. Twins none of whose steps are `stirred` may be given to
-        `settle_calm`; the others must go through `follow`.
+        Twins none of whose steps are `stirred` may be given to `settle_calm`; the others must go through `follow`.
         """
-        recent = self._recent(rows, p_value, alarm_p)
-        level, risk = _level_and_risk(recent)
-        return Calm(np.minimum(risk, np.float32(0.4999)), recent, self.arrays["alarm"][rows] | (level >= 1))
+        level, risk = _level_and_risk(height, alarm_at)
+        return Calm(np.minimum(risk, np.float32(0.4999)), self.arrays["alarm"][rows] | (level >= 1))
 
-    def _recent(
-        self, rows: NDArray[np.int64], p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """Strengths of the last N steps up to each, newest last: (M, N)."""
-        count, strength = len(rows), _strength(p_value, alarm_p)
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        rank = np.arange(count) - np.repeat(starts, np.diff(np.append(starts, count)))
-        recent = np.empty((count, N), np.float32)
-        for back in range(N):
-            within = rank >= back
-            recent[within, N - 1 - back] = strength[np.flatnonzero(within) - back]
-            recent[~within, N - 1 - back] = self.arrays["strength"][rows[~within], N - back + rank[~within]]
-        return recent
-
-    def settle_calm(self, rows: NDArray[np.int64], recent: NDArray[np.float32]) -> None:
+    def settle_calm(self, rows: Ints, recent: Floats) -> None:
         """Take over where twins that stayed calm are now: `recent` of the last step of each of `rows`."""
-        self.arrays["strength"][rows] = recent
+        self.arrays["surprise"][rows] = recent
         for name in ("alarm", "quiet", "duration", "peak"):
             self.arrays[name][rows] = 0
-
-    def reset(self, row: int) -> None:
-        """Forget one twin."""
-        for array in self.arrays.values():
-            array[row] = 0
-
-    def grow(self, capacity: int) -> None:
-        """Make room for more twins; those known keep their rows."""
-        more = capacity - len(self)
-        if more > 0:
-            for name, array in self.arrays.items():
-                self.arrays[name] = np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)])
-
-    def export(self, row: int) -> dict[str, NDArray[Any]]:
-        """One twin's state, copied."""
-        return {name: array[row].copy() for name, array in self.arrays.items()}
-
-    def restore(self, row: int, state: Mapping[str, NDArray[Any]]) -> None:
-        """Put back what `export` gave.
-
-        Raises:
-            ValueError: an array is missing or has another shape; nothing was changed.
-        """
-        for name, array in self.arrays.items():
-            found = np.shape(state[name]) if name in state else None
-            if found != array.shape[1:]:
-                raise ValueError(
-                    f"risk state of row {row}: {name} has shape {found}, expected {array.shape[1:]}; row left as it was"
-                )
-        for name, array in self.arrays.items():
-            array[row] = state[name]
-
-
-def _strength(p_value: NDArray[np.float32], alarm_p: float | NDArray[np.float64]) -> NDArray[np.float32]:
-    threshold = -np.log10(np.float64(alarm_p))
-    surprise = 0.0 - np.log10(np.maximum(p_value.astype(np.float64), 1e-37))
-    # rounded before it is compared: a last bit of the logarithm decides nothing
-    return np.asarray(np.round(np.clip(surprise / threshold, 0.0, STRENGTH_MAX), 4), np.float32)
 
 
 def _severity(alarm: NDArray[np.bool_], duration: NDArray[Any], peak: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -190,7 +154,12 @@ def _severity(alarm: NDArray[np.bool_], duration: NDArray[Any], peak: NDArray[np
     return np.where(alarm, np.clip(grade, 1, 4), 0).astype(np.uint8)
 
 
-def _level_and_risk(recent: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    level = np.partition(recent, N - K, axis=1)[:, N - K]  # K-th largest
+def _height(recent: Floats) -> Floats:
+    return np.asarray(np.partition(recent, N - K, axis=1)[:, N - K])  # K-th largest
+
+
+def _level_and_risk(height: Floats, alarm_at: Thresholds) -> tuple[Floats, Floats]:
+    # rounded before it is compared: a last bit of the division decides nothing
+    level = np.round(np.clip(height / np.float64(alarm_at), 0.0, LEVEL_MAX), 4).astype(np.float32)
     cubed = level * level * level
     return level, np.asarray(cubed / (np.float32(1) + cubed), np.float32)

@@ -53,6 +53,7 @@ class VersionInfo:
     calendar_week: bool
     architecture: Architecture
     layout: Layout
+    alarms_per_twin_day: float = 0.02  # what `alarm_p` was calibrated to; versions of before did not tell
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,6 +115,10 @@ class ServedModel:
         """Steps up to the scored one over which each detector compares, in the order of `Scores.leading`."""
         horizons = self.info.architecture.horizons
         return {"forecast": 1, "shift": horizons, "level": level.SHORT, "shape": self.info.layout.span}
+
+    @property
+    def alarms_per_twin_day(self) -> float:
+        return self.info.alarms_per_twin_day
 
     def rows(self, assets: Sequence[str]) -> NDArray[np.int64]:
         """Row of each asset in the per-twin tensors, LEARNING for one this version does not know."""

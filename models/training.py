@@ -169,6 +169,7 @@ def train(
         calendar_week=week,
         architecture=architecture,
         layout=detectors.layout,
+        alarms_per_twin_day=alarms_per_twin_day,
     )
 
     # p-values, and the p-value at which steps count towards an alarm

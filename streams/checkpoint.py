@@ -1,6 +1,6 @@
 """`twin.checkpoint`: what a new owner of a partition needs to go on exactly where the old one was.
 
-In:   one twin's state: window, open cells, carry, risk, conditions, and the input offset they stand for.
+In:   one twin's state: window, open cells, carry, risk, alarm threshold, conditions, and the input offset they stand for.
 Out:  bytes for the compacted topic (`streams.checkpoint_bytes`), and the same state back, to the bit.
 
 Beside the twins, each partition has a mark under the key `partition/<p>`: the offset from which to fold again. A twin whose
@@ -87,7 +87,8 @@ def export_twin(arena: Arena, scorer: TypeScorer, row: int, units: Mapping[str, 
     """All state of one twin. `units`: in which its source sends, where they are not the type's; None: nobody asks."""
     scorer.fit()  # it may have been met and never scored
     arrays = export_row(arena, arena.window, row)
-    arrays |= {f"risk.{name}": np.atleast_1d(array) for name, array in scorer.risk.export(row).items()}
+    for kind, state in scorer.learnt.items():
+        arrays |= {f"{kind}.{name}": np.atleast_1d(array) for name, array in state.export(row).items()}
     conditions, arrays["conditions.onset"], arrays["conditions.last_on"] = scorer.conditions.export(row)
     header = {
         "asset": arena.asset_of[row] or "",
@@ -121,16 +122,20 @@ def restore_twin(saved: Saved, arena: Arena, scorer: TypeScorer, row: int) -> No
         )
     arrays = saved.arrays
     try:
-        risk = {
-            name: arrays[f"risk.{name}"].reshape(array.shape[1:])
-            for name, array in scorer.risk.arrays.items()
-            if f"risk.{name}" in arrays and arrays[f"risk.{name}"].size == array[0].size
+        learnt = {
+            kind: {
+                name: arrays[f"{kind}.{name}"].reshape(array.shape[1:])
+                for name, array in state.arrays.items()
+                if f"{kind}.{name}" in arrays and arrays[f"{kind}.{name}"].size == array[0].size
+            }
+            for kind, state in scorer.learnt.items()
         }
         onset, last_on = arrays["conditions.onset"], arrays["conditions.last_on"]
         if not len(saved.conditions) == len(onset) == len(last_on):
             raise CheckpointRefused(f"{len(saved.conditions)} conditions have {len(onset)} onsets and {len(last_on)} ends")
         restore_row(arena, arena.window, row, arrays)
-        scorer.risk.restore(row, risk)
+        for kind, state in scorer.learnt.items():
+            state.restore(row, learnt[kind])
     except (CheckpointRefused, ValueError, KeyError) as error:
         arena.clear(row)
         raise CheckpointRefused(f"checkpoint of {saved.asset!r}: {error}; {checkpoint_bytes.WAY_OUT}") from error

@@ -5,8 +5,8 @@ Out:  bytes, and both back to the bit; checkpoints of older schemas come back in
 
     b"LTCP" | schema, 2 bytes | size of what follows, 4 bytes | zstd of: header's length, 4 bytes | header, JSON | arrays
 
-Schema 1 was a safetensors file of whole rings. A new schema: raise SCHEMA, and add to MIGRATIONS what leads from the one
-before to it; checkpoints go through the table step by step.
+Schema 1 was a safetensors file of whole rings; schema 2 had no alarm threshold of the twin's own. A new schema: raise SCHEMA,
+and add to MIGRATIONS what leads from the one before to it; checkpoints go through the table step by step.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from models.online_threshold import OnlineThresholds
 from twin.errors import CheckpointRefused
 from twin.plausible import recent_of
 from twin.row_state import from_rings
 
-SCHEMA = 2
+SCHEMA = 3
 WAY_OUT = "its partition is folded again from the beginning of the log"
 _MAGIC = b"LTCP"
 _MOST_BYTES = 1 << 28  # unpacked: a claim beyond it is damage
@@ -107,4 +108,12 @@ def _from_1(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     return header, kept
 
 
-MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1}
+def _from_2(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """The twin begins at the threshold its version promises; an alarm that is on stays on until new steps say otherwise."""
+    kept = {name: array for name, array in arrays.items() if name != "risk.strength"}
+    strength = np.asarray(arrays["risk.strength"], np.float32)  # in units of a threshold that no checkpoint held
+    fresh = {f"threshold.{name}": np.atleast_1d(array) for name, array in OnlineThresholds(1).export(0).items()}
+    return header, kept | {"risk.surprise": strength} | fresh
+
+
+MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1, 2: _from_2}

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from models.online_threshold import OnlineThresholds, Promises
 from models.port import LEARNING, Served
-from models.risk import SEVERITIES, RiskState
+from models.risk import SEVERITIES, Heights, RiskState
+from models.row_arrays import RowArrays
 from streams.conditions import Conditions, Transition
 from twin.arena import Arena, ClosedSteps
 from twin.reading import NO_TIME
 from twin.rows import Roster
 
 Ints = NDArray[np.int64]
-_NEVER_ALARMS = 1e-30  # p-value threshold of twins that are still learning
 
 
 @dataclass(slots=True)
@@ -111,6 +112,7 @@ class TypeScorer:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
         self.risk = RiskState(arena.capacity)
+        self.thresholds = OnlineThresholds(arena.capacity)
         self.conditions = Conditions(arena.type, arena.capacity)
         self.switches: dict[int, Switches] = {}
         self._rows: dict[int, tuple[Served, Roster, Ints]] = {}  # id(served) → rows of its tensors by arena row
@@ -118,19 +120,21 @@ class TypeScorer:
     def reset(self, row: int) -> None:
         """A row begins anew with another twin."""
         self.fit()
-        self.risk.reset(row)
+        for state in self.learnt.values():
+            state.reset(row)
         self.conditions.reset(row)
 
     def take_over(self, row: int, other: TypeScorer, other_row: int) -> None:
         """A twin comes from another type: what is on there stays on here, by the same name.
 
-        Its risk goes on where the same weights do, else it begins anew.
+        Its risk and threshold go on where the same weights do, else they begin anew.
         """
         self.reset(row)
         other.fit()
         self.conditions.take(row, other.conditions, other_row)
         if other.arena.type.contract == self.arena.type.contract:
-            self.risk.restore(row, other.risk.export(other_row))
+            for kind, state in self.learnt.items():
+                state.restore(row, other.learnt[kind].export(other_row))
         other.reset(other_row)
 
     def score(self, closed: ClosedSteps, roster: Roster | None = None) -> Scored:
@@ -141,28 +145,31 @@ class TypeScorer:
         """
         self.fit()
         out = self._forward(closed, roster or self.arena.roster())
-        alarm_p = np.array([_NEVER_ALARMS if s is None else s.alarm_p for s in out.served], np.float64)[out.version]
-        stirred = self._settle_calm(out, alarm_p)
-        rows = closed.row[stirred]
-        update = self.risk.follow(rows, out.p_value[stirred], alarm_p[stirred])
-        out.risk[stirred] = update.risk
-        out.alarm[stirred] = update.alarm & ~out.learning[stirred]
-        out.severity[stirred] = update.severity
-        holding = self.conditions.holding(closed.values[stirred], closed.quality[stirred], out.alarm[stirred])
-        holding[out.learning[stirred]] = False  # a twin that is still learning raises nothing
-        for one in self.conditions.follow(rows, holding, closed.time_ns[stirred]):
-            out.transitions.append(Transition(int(stirred[one.index]), one.condition, one.kind, one.onset_ns))
+        order = np.argsort(closed.row, kind="stable")
+        rows, learning = closed.row[order], out.learning[order]
+        found = self.risk.heights(rows, out.score[order])
+        promised = Promises.of(out.served, self.arena.type.period_ns).at(out.version[order], learning)
+        alarm_at = self.thresholds.follow(rows, closed.step[order], found.height, promised)
+        stirred = self._settle_calm(out, order, found, alarm_at)
+        at, rows = order[stirred], rows[stirred]
+        update = self.risk.follow(rows, Heights(found.recent[stirred], found.height[stirred]), alarm_at[stirred])
+        out.risk[at] = update.risk
+        out.alarm[at] = update.alarm & ~out.learning[at]
+        out.severity[at] = update.severity
+        holding = self.conditions.holding(closed.values[at], closed.quality[at], out.alarm[at])
+        holding[out.learning[at]] = False  # a twin that is still learning raises nothing
+        for one in self.conditions.follow(rows, holding, closed.time_ns[at]):
+            out.transitions.append(Transition(int(at[one.index]), one.condition, one.kind, one.onset_ns))
         return out
 
-    def _settle_calm(self, out: Scored, alarm_p: NDArray[np.float64]) -> Ints:
-        """Risk of twins at which nothing is on, all their steps at once; positions of the steps of the others, twin by twin.
+    def _settle_calm(self, out: Scored, order: Ints, found: Heights, alarm_at: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Risk of twins at which nothing is on, all their steps at once; which of `order` are steps of the others.
 
         Nearly all twins nearly always: going through steps one by one costs as much as scoring them.
         """
         closed = out.closed
-        order = np.argsort(closed.row, kind="stable")
         rows = closed.row[order]
-        calm = self.risk.calm(rows, out.p_value[order], alarm_p[order])
+        calm = self.risk.calm(rows, found.height, alarm_at)
         on = self.conditions.holding(closed.values[order], closed.quality[order], np.zeros(len(rows), np.bool_)).any(axis=1)
         stirred = calm.stirred | (on & ~out.learning[order]) | self.conditions.active(rows).any(axis=1)
         stirred_rows = np.zeros(len(self.risk), np.bool_)
@@ -171,15 +178,21 @@ class TypeScorer:
         out.risk[order[quiet]] = calm.risk[quiet]
         last = np.ones(len(rows), np.bool_)
         last[:-1] = rows[1:] != rows[:-1]
-        self.risk.settle_calm(rows[quiet & last], calm.recent[quiet & last])
-        return order[~quiet]
+        self.risk.settle_calm(rows[quiet & last], found.recent[quiet & last])
+        return ~quiet
+
+    @property
+    def learnt(self) -> dict[str, RowArrays]:
+        """What carries over from step to step beside the conditions, by the name that checkpoints have for it."""
+        return {"risk": self.risk, "threshold": self.thresholds}
 
     def fit(self) -> None:
         """Have a row for each of the arena, which may have grown since."""
         capacity = self.arena.capacity
         if len(self.conditions.onset) < capacity:
             self.conditions.grow(capacity)
-            self.risk.grow(capacity)
+            for state in self.learnt.values():
+                state.grow(capacity)
 
     def _forward(self, closed: ClosedSteps, roster: Roster) -> Scored:
         count, channels = closed.values.shape

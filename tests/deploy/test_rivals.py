@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from deploy.bench.rivals.job import WINDOW, Closed, Kind, Twin
 from deploy.bench.rivals.measure import differences
-from models.risk import STRENGTH_MAX, RiskState
+from models.online_threshold import OnlineThresholds, Promises
+from models.risk import RiskState
 from twin.arena import Arena
 from twin.reading import ReadingBatchBuilder
 from twin.types import NS_PER_S, TwinType, compile_type
@@ -33,7 +34,8 @@ PUMP = {
 class KnowsAll:
     """What `Kind` and `Twin` ask of a version when they are made."""
 
-    alarm_p = ALARM_P
+    name, version, sha256 = "bench.pump", "0001", ""
+    alarm_p, alarms_per_twin_day = ALARM_P, 20.0
 
     def rows(self, assets: list[str]) -> NDArray[np.int64]:
         return np.zeros(len(assets), np.int64)
@@ -96,14 +98,17 @@ def test_a_rivals_twin_goes_on_after_it_was_saved_and_restored(kind: Kind) -> No
     assert_same(closed, arena_windows(kind.type, given))
 
 
-def test_a_rivals_alarms_are_those_of_the_risk_state(kind: Kind) -> None:
+def test_a_rivals_alarms_are_those_of_the_risk_state_at_the_twins_own_threshold(kind: Kind) -> None:
     random = np.random.default_rng(3)
-    p_values = (10.0 ** -random.exponential(np.repeat(random.uniform(0.2, 3, 60), 10))).astype(np.float32)
-    risk, twin = RiskState(1), Twin("p1", kind)
-    expected = [bool(risk.update(np.array([0]), np.array([p]), ALARM_P).alarm[0]) for p in p_values]
-    strengths = np.round(np.clip(-np.log10(p_values.astype(np.float64)) / kind.threshold, 0, STRENGTH_MAX), 4).astype(np.float32)
-    assert [twin.judge(strength) for strength in strengths.tolist()] == expected
+    surprise = random.exponential(np.repeat(random.uniform(0.2, 3, 60), 10)).astype(np.float32)
+    risk, twin, rows, step = RiskState(1), Twin("p1", kind), np.zeros(600, np.int64), np.arange(70, 670)
+    heights = risk.heights(rows, surprise)
+    promised = Promises.of([kind.model], kind.type.period_ns).at(rows, np.zeros(600, np.bool_))
+    thresholds = OnlineThresholds(1).follow(rows, step, heights.height, promised)
+    expected = risk.follow(rows, heights, thresholds).alarm.tolist()
+    assert [twin.judge(*one) for one in zip(step.tolist(), surprise.tolist(), strict=True)] == expected
     assert 0 < sum(expected) < len(expected)
+    assert len(set(thresholds.tolist())) > 2
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.risk import CLEAR, QUIET, SEVERITIES, K, N, RiskState, RiskUpdate
+from models.risk import CLEAR, QUIET, SEVERITIES, Heights, K, N, RiskState, RiskUpdate
 
 ALARM_P = 1e-3
+ALARM_AT = 3.0  # decades
 ROW = np.array([0])
 
 
 def steps(state: RiskState, p_values: list[float], row: int = 0) -> list[RiskUpdate]:
-    return [state.update(np.array([row]), np.array([p], np.float32), ALARM_P) for p in p_values]
+    return [state.update(np.array([row]), surprises(p), ALARM_AT) for p in p_values]
+
+
+def surprises(*p_values: float) -> np.ndarray:
+    return -np.log10(np.array(p_values)).astype(np.float32)
 
 
 def test_fewer_than_k_strange_steps_of_n_raise_nothing() -> None:
@@ -56,7 +61,7 @@ def test_twins_do_not_touch_each_other_and_a_restored_one_goes_on_with_the_same_
     for number, (one, other) in enumerate(pairs):
         if number == cut:
             moved.restore(4, alone.export(0))
-        both = together.update(np.array([2, 0]), np.array([one, other], np.float32), ALARM_P)
+        both = together.update(np.array([2, 0]), surprises(one, other), ALARM_AT)
         single = steps(alone, [one])[0]
         for name in ("risk", "alarm", "rising", "severity"):
             assert getattr(both, name)[0].tobytes() == getattr(single, name)[0].tobytes()
@@ -91,8 +96,8 @@ def test_a_state_of_another_shape_is_refused_and_changes_nothing() -> None:
     state = RiskState(1)
     steps(state, [1e-9] * N)
     before = state.export(0)
-    with pytest.raises(ValueError, match=r"strength has shape \(3,\), expected \(5,\)"):
-        state.restore(0, {**before, "strength": np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match=r"surprise has shape \(3,\), expected \(5,\)"):
+        state.restore(0, {**before, "surprise": np.zeros(3, np.float32)})
     assert all((state.export(0)[name] == array).all() for name, array in before.items())
 
 
@@ -107,16 +112,18 @@ def test_twins_that_stay_calm_and_those_that_do_not_are_where_steps_one_by_one_b
     for _ in range(40):
         counts = random.integers(0, 12, 9)
         rows = np.repeat(np.arange(9), counts)
-        p_value = (10.0 ** -random.gamma(0.7, 1.2, len(rows))).astype(np.float32)
-        alarm_p = np.full(len(rows), 0.02)
-        calm = at_once.calm(rows, p_value, alarm_p)
+        surprise = random.gamma(0.7, 1.2, len(rows)).astype(np.float32)
+        alarm_at = np.full(len(rows), 1.7)
+        found = at_once.heights(rows, surprise)
+        calm = at_once.calm(rows, found.height, alarm_at)
         stirred = np.isin(rows, rows[calm.stirred])
         seen += stirred.sum(), (~stirred).sum()
         last = np.append(rows[1:] != rows[:-1], [True])[: len(rows)]
-        at_once.settle_calm(rows[last & ~stirred], calm.recent[last & ~stirred])
-        followed = zip(*told(at_once.follow(rows[stirred], p_value[stirred], alarm_p[stirred])), strict=True)
+        at_once.settle_calm(rows[last & ~stirred], found.recent[last & ~stirred])
+        theirs = Heights(found.recent[stirred], found.height[stirred])
+        followed = zip(*told(at_once.follow(rows[stirred], theirs, alarm_at[stirred])), strict=True)
         for at, row in enumerate(rows):
-            update = stepwise.update(np.array([row]), p_value[[at]], alarm_p[[at]])
+            update = stepwise.update(np.array([row]), surprise[[at]], alarm_at[[at]])
             if stirred[at]:
                 alarms += update.alarm[0]
                 assert tuple(next(followed)) == tuple(part[0] for part in told(update))

@@ -45,6 +45,7 @@ def test_what_goes_on_from_a_checkpoint_equals_what_never_stopped(origin: str) -
     scorer = TypeScorer(whole)
     fold(whole, 0, HALF)
     scorer.risk.arrays["duration"][0] = 45
+    scorer.thresholds.arrays["sums"][0] = 1.5, 2.5, 0.1, 1 / 3
     written = RECORDED.read_bytes() if origin.startswith("recorded") else export_twin(whole, scorer, 0)
     expected = steps(fold(whole, HALF, 300))
 
@@ -57,6 +58,8 @@ def test_what_goes_on_from_a_checkpoint_equals_what_never_stopped(origin: str) -
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     assert int(scorer.risk.arrays["duration"][row]) == 45
+    sums = scorer.thresholds.arrays["sums"][row].tolist()
+    assert sums == ([0.0] * 4 if origin.startswith("recorded") else [1.5, 2.5, 0.1, 1 / 3])
     if origin.startswith("recorded"):
         assert scorer.conditions.onset[row].tolist() == [(START + 103) * NS_PER_S]
         assert scorer.risk.arrays["alarm"][row]
@@ -127,7 +130,7 @@ def test_a_checkpoint_of_another_contract_or_shape_leaves_the_row_fresh() -> Non
     for change in ({"contract": "0" * 16}, {"window": 32}):
         with pytest.raises(CheckpointRefused, match="was written for"):
             restore_twin(read_twin(checkpoint_bytes.pack(header | change, arrays)), arena, scorer, arena.row("p9", 1))
-    for name in ("open.values", "risk.alarm", "conditions.onset", "carry.recent_value"):
+    for name in ("open.values", "risk.alarm", "threshold.sums", "conditions.onset", "carry.recent_value"):
         fresh = Arena(TYPE)
         row = fresh.row("p2", 1)
         damaged = checkpoint_bytes.pack(header, arrays | {name: np.zeros(77, np.float32)})

@@ -22,7 +22,8 @@ import orjson
 from numpy.typing import NDArray
 
 from models import version as version_file
-from models.risk import CLEAR, QUIET, STRENGTH_MAX, K, N
+from models.online_threshold import BLOCK, OnlineThresholds, Promises
+from models.risk import CLEAR, QUIET, K, N
 from models.served import ServedModel
 from twin.quality import Quality
 from twin.types import NS_PER_S, TwinType, compile_type
@@ -66,7 +67,8 @@ class Kind:
             for channel in type.channels
         ]
         self.most_gap = max(channel.gap_limit for channel in type.channels)
-        self.threshold = -math.log10(model.alarm_p)
+        two, known = np.zeros(2, np.int64), np.zeros(2, np.bool_)
+        self.promised = Promises.of([model], type.period_ns).at(two, known)
 
 
 @dataclass(slots=True)
@@ -85,10 +87,12 @@ class Twin:
     __slots__ = (
         "alarm",
         "asset",
+        "block",
         "data_step",
         "end",
         "good",
         "good_step",
+        "highest",
         "kind",
         "latest_ns",
         "next_step",
@@ -98,7 +102,9 @@ class Twin:
         "row",
         "run",
         "seen",
-        "strengths",
+        "surprises",
+        "threshold",
+        "thresholds",
         "values",
     )
 
@@ -116,7 +122,9 @@ class Twin:
         self.good_step = [NEVER] * channels
         self.seen: list[float] = [math.nan] * channels
         self.run = [0] * channels  # equal values in a row
-        self.strengths: list[float] = [0.0] * N
+        self.surprises: list[float] = [0.0] * N
+        self.thresholds = OnlineThresholds(1)
+        self.threshold, self.highest, self.block = 0.0, 0.0, -1
         self.alarm, self.quiet = False, 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -189,10 +197,17 @@ class Twin:
         values[:WINDOW], quality[:WINDOW] = self.values[-WINDOW:], self.quality[-WINDOW:]
         self.values, self.quality, self.end = values, quality, WINDOW
 
-    def judge(self, strength: float) -> bool:
+    def judge(self, step: int, surprise: float) -> bool:
         """Whether the twin is in alarm after this step: K of the last N steps beyond the threshold, with hysteresis."""
-        self.strengths = [*self.strengths[1:], strength]
-        level = sorted(self.strengths)[N - K]
+        self.surprises = [*self.surprises[1:], surprise]
+        height = sorted(self.surprises)[N - K]
+        if step // BLOCK != self.block:  # the block that ends tells its height, and the new one's threshold is settled
+            rows, before = np.zeros(2, np.int64), step if self.block < 0 else self.block * BLOCK
+            heights = np.array([self.highest, height], np.float32)
+            self.threshold = float(self.thresholds.follow(rows, np.array([before, step]), heights, self.kind.promised)[1])
+            self.block, self.highest = step // BLOCK, 0.0
+        self.highest = max(self.highest, height)
+        level = round(height / self.threshold, 4)
         self.quiet = self.quiet + 1 if self.alarm and level < CLEAR else 0
         self.alarm = level >= 1 or (self.alarm and self.quiet < QUIET)
         return self.alarm
@@ -253,8 +268,7 @@ def _scored(kind: Kind, steps: Sequence[Closed]) -> Iterable[bytes]:
     time_ns = np.array([(one.step + 1) * period_ns for one in steps], np.int64)
     rows = np.array([one.twin.row for one in steps], np.int64)
     found = kind.model.score(rows, windows[:, -kind.model.window :], quality[:, -kind.model.window :], time_ns)
-    surprise = -np.log10(np.maximum(found.p_value.astype(np.float64), 1e-37))
-    strengths = np.round(np.clip(surprise / kind.threshold, 0.0, STRENGTH_MAX), 4).astype(np.float32).tolist()
+    surprises = found.score.tolist()
     for place, one in enumerate(steps):
         yield orjson.dumps(
             {
@@ -266,7 +280,7 @@ def _scored(kind: Kind, steps: Sequence[Closed]) -> Iterable[bytes]:
                 "spread": found.spread[place],
                 "score": float(found.score[place]),
                 "p_value": float(found.p_value[place]),
-                "alarm": one.twin.judge(strengths[place]),
+                "alarm": one.twin.judge(one.step, surprises[place]),
                 "version": kind.model.version,
             },
             option=orjson.OPT_SERIALIZE_NUMPY,

@@ -1,0 +1,143 @@
+"""The alarm threshold of each twin: the surprise from which it alarms, moved online until it alarms as often as was asked for.
+
+In:   heights of closed steps (`models.risk`: what K of the last N surprises reach), in each twin's order; the version's promise.
+Out:  the threshold in force at each step, in decades (-log10 p); the state is a dict of plain arrays, for checkpoints as it is.
+Pure and exact: the same heights in the same order give the same bits, whatever the boundaries of the calls.
+
+A version promises a threshold for the stretch that it learnt from. A plant drifts, and each twin is strange in its own way. So
+the threshold is read off what the twin itself does: peaks that begin REACH decades below the promised one, counted in blocks of
+steps. Their rate, and how far they reach, tell where as many alarms come as were asked for; the promise counts as some peaks.
+
+What lasts is not learnt away. However long a stretch of peaks lasts, it is one; a peak that is an alarm counts as one that
+reached the threshold and no further; memory is long, and the threshold stays within BOUNDS of the promised one.
+
+Sources: Siffer et al., Anomaly Detection in Streams with Extreme Value Theory, KDD 2017 (peaks over a threshold, online); Gibbs
+and Candès, Adaptive Conformal Inference Under Distribution Shift, NeurIPS 2021 (a threshold that follows its own errors).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.port import Served
+from models.row_arrays import RowArrays
+from models.windows import DAY_NS
+
+BLOCK = 32  # steps of the event-time grid
+REACH = 1.8  # decades below the promised threshold where peaks begin, less where they would be too many
+PEAKS_A_BLOCK = 0.2  # most that is expected of a twin that is as promised
+MEMORY = 400.0  # blocks, after which a peak counts 1/e
+PROMISED_RATE, PROMISED_SIZE = 2.0, 8.0  # peaks that the version's promise counts as: of their rate, of their size
+BOUNDS = (0.5, 2.5)  # of the promised threshold
+CARRIED = 0.25  # of what was seen under one version counts under the next
+RISE = 0.015  # decades by which a threshold rises in a block at most
+NEVER = 30.0  # threshold of twins that are still learning
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What versions promise, an array entry a version; `mark` 0: no version, or a twin that it does not know."""
+
+    mark: Ints
+    threshold: Floats  # decades
+    rate: Floats  # alarms a block asked for
+
+    @classmethod
+    def of(cls, served: Sequence[Served | None], period_ns: int) -> Promises:
+        blocks_a_day = DAY_NS / (BLOCK * period_ns)
+        return cls(
+            np.array([0 if one is None else _mark(one) for one in served], np.int64),
+            np.array([NEVER if one is None else -np.log10(one.alarm_p) for one in served], np.float64),
+            np.array([0.0 if one is None else one.alarms_per_twin_day / blocks_a_day for one in served], np.float64),
+        )
+
+    def at(self, version: Ints, learning: NDArray[np.bool_]) -> Promises:
+        """Of steps: (M,) `version` is a place in these."""
+        mark, threshold = np.where(learning, 0, self.mark[version]), np.where(learning, NEVER, self.threshold[version])
+        return Promises(mark, threshold, self.rate[version])
+
+
+def _mark(served: Served) -> int:
+    """A number that tells versions apart, never 0."""
+    digest = hashlib.blake2b(f"{served.name} {served.version} {served.sha256}".encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "little") + 1
+
+
+class OnlineThresholds(RowArrays):
+    """Alarm thresholds of up to `capacity` twins."""
+
+    def __init__(self, capacity: int) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {
+            "version": np.zeros(capacity, np.int64),  # mark of the version in force; 0: none yet
+            "block": np.zeros(capacity, np.int64),  # number of the block under way
+            "highest": np.zeros(capacity, np.float32),  # height in it so far, decades
+            "beyond": np.zeros(capacity, np.bool_),  # whether the block before passed the start
+            "start": np.zeros(capacity, np.float64),  # decades from which a peak begins
+            "threshold": np.zeros(capacity, np.float64),  # decades from which a twin alarms
+            # fading: blocks in which a peak may begin, peaks, those below the threshold, decades beyond the start of all peaks
+            "sums": np.zeros((capacity, 4), np.float64),
+        }
+
+    def follow(self, rows: Ints, step: Ints, height: NDArray[np.float32], promise: Promises) -> Floats:
+        """Move on by M steps, each twin's beside each other, in order; the threshold in force at each.
+
+        A threshold holds for a block: a step's own height changes nothing for it.
+        """
+        a = self.arrays
+        if not len(rows):
+            return np.zeros(0)
+        block = step // BLOCK
+        begins = np.ones(len(rows), np.bool_)
+        same_row = rows[1:] == rows[:-1]
+        begins[1:] = ~same_row | (block[1:] != block[:-1]) | (promise.mark[1:] != promise.mark[:-1])
+        starts = np.flatnonzero(begins)
+        highest = np.maximum.reduceat(height, starts)
+        row, threshold = rows[starts], promise.threshold[starts]
+        first = np.flatnonzero(np.diff(row, prepend=-1))
+        rank = np.arange(len(row)) - np.repeat(first, np.diff(np.append(first, len(row))))
+        known = promise.mark[starts] != 0
+        for turn in range(int(rank.max()) + 1):
+            at = np.flatnonzero(known & (rank == turn))
+            source = starts[at]
+            self._enter(row[at], block[source], promise.mark[source], promise.threshold[source], promise.rate[source])
+            threshold[at] = a["threshold"][row[at]]
+            a["highest"][row[at]] = np.maximum(a["highest"][row[at]], highest[at])
+        return np.repeat(threshold, np.diff(np.append(starts, len(rows))))
+
+    def _enter(self, rows: Ints, block: Ints, mark: Ints, promised: Floats, rate: Floats) -> None:
+        """Close the blocks that lie behind, and settle the threshold of the one that begins; each row once."""
+        a = self.arrays
+        moved = np.flatnonzero((a["block"][rows] != block) | (a["version"][rows] != mark))
+        if not len(moved):
+            return
+        rows, block, mark = rows[moved], block[moved], mark[moved]
+        promised, rate = promised[moved], rate[moved]
+        before = a["version"][rows]
+        top, start, threshold = a["highest"][rows].astype(np.float64), a["start"][rows], a["threshold"][rows]
+        beyond = (before != 0) & (top >= start)
+        may_begin = ~a["beyond"][rows]  # what was beyond the start before is the same peak still: nothing is learnt from it
+        peak = beyond & may_begin
+        seen = np.stack([may_begin, peak, peak & (top < threshold), peak * (np.minimum(top, threshold) - start)], axis=1)
+        faded = a["sums"][rows] * np.where(may_begin, 1 - 1 / MEMORY, 1.0)[:, None] + seen
+        sums = np.where((before != 0)[:, None], faded, 0.0)
+        sums[before != mark] *= CARRIED
+        reach = np.clip(np.log10(PEAKS_A_BLOCK / rate), 0.3, REACH)
+        peaks_a_block = (sums[:, 1] + PROMISED_RATE) / (sums[:, 0] + PROMISED_RATE / (rate * 10.0**reach))
+        # sizes are taken for exponential; of an unknown mean, so the chance to pass a threshold falls as a power
+        size = sums[:, 2] + PROMISED_SIZE
+        excess = sums[:, 3] + reach / np.expm1(reach * np.log(10) / PROMISED_SIZE)
+        found = promised - reach + excess * np.expm1(np.log(peaks_a_block / rate) / size)
+        most = np.where(before == mark, np.minimum(threshold + RISE, BOUNDS[1] * promised), BOUNDS[1] * promised)
+        a["threshold"][rows] = np.round(np.clip(found, BOUNDS[0] * promised, most), 4)
+        a["start"][rows] = np.round(promised - reach, 4)
+        a["version"][rows], a["block"][rows], a["sums"][rows], a["beyond"][rows] = mark, block, sums, beyond
+        a["highest"][rows] = 0

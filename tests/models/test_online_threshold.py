@@ -1,0 +1,120 @@
+"""A twin's threshold follows what the twin itself does, without learning away what lasts, and the same however steps come."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal, stats
+
+from models.online_threshold import BLOCK, BOUNDS, NEVER, OnlineThresholds, Promises
+from models.risk import RiskState
+
+PROMISED, TARGET_A_BLOCK = 4.2, 0.02 * BLOCK / 288  # decades; 0.02 alarms a day of 288 steps
+WEEK = 2016
+
+
+def promises(count: int, mark: int = 1) -> Promises:
+    return Promises(np.full(count, mark), np.full(count, PROMISED), np.full(count, TARGET_A_BLOCK))
+
+
+def surprises(twins: int, steps: int, *, stretch: float = 1.0, memory: float = 0.9, seed: int = 0) -> NDArray[np.float32]:
+    """(twins, steps) of normal steps that resemble their neighbours; `stretch` 1: p-values are what they say."""
+    noise = np.random.default_rng(seed).standard_normal((twins, steps)) * np.sqrt(1 - memory * memory)
+    wandering = signal.lfilter([1], [1, -memory], noise, axis=1)
+    return np.asarray(-np.log10(2 * stats.norm.sf(np.abs(wandering))) * stretch, np.float32)
+
+
+def followed(surprise: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_]]:
+    """Heights, thresholds and alarms, (twins, steps) each."""
+    twins, steps = surprise.shape
+    rows, step, risk = np.repeat(np.arange(twins), steps), np.tile(np.arange(steps), twins) + 10**7, RiskState(twins)
+    found = risk.heights(rows, surprise.ravel())
+    thresholds = OnlineThresholds(twins).follow(rows, step, found.height, promises(len(rows)))
+    alarm = risk.follow(rows, found, thresholds).alarm
+    return tuple(one.reshape(twins, steps) for one in (found.height, thresholds, alarm))  # type: ignore[return-value]
+
+
+def onsets_over_target(alarm: NDArray[np.bool_]) -> float:
+    return int((alarm[:, 1:] & ~alarm[:, :-1]).sum()) / (TARGET_A_BLOCK * alarm.size / BLOCK)
+
+
+def test_twins_that_are_stranger_than_promised_come_to_alarm_about_as_often_as_asked_for() -> None:
+    height, thresholds, alarm = followed(surprises(40, 6 * WEEK, stretch=2.5))
+    later = np.s_[:, 2 * WEEK :]
+    assert onsets_over_target(height[later] >= PROMISED) > 20
+    assert 0.3 < onsets_over_target(alarm[later]) < 2.5
+    assert (thresholds[:, 0] == PROMISED).all()
+
+
+def test_twins_that_are_as_promised_stay_near_the_promise() -> None:
+    _, thresholds, alarm = followed(surprises(40, 4 * WEEK, stretch=1.2))
+    assert np.abs(thresholds[:, -1] - PROMISED).max() < 1.2
+    assert onsets_over_target(alarm) < 1.5
+
+
+def test_a_fault_that_stays_is_not_learnt_away() -> None:
+    surprise = surprises(20, 5 * WEEK)
+    surprise[:, 3 * WEEK :] += 8.0
+    _, thresholds, alarm = followed(surprise)
+    assert alarm[:, 3 * WEEK + 10 :].all()
+    assert (thresholds[:, -1] - thresholds[:, 3 * WEEK]).max() < 1  # as one peak that reached it
+
+
+def test_a_fault_that_grows_for_a_week_is_not_learnt_away() -> None:
+    surprise = surprises(20, 5 * WEEK)
+    surprise[:, 3 * WEEK : 4 * WEEK] += np.linspace(0, 8, WEEK, dtype=np.float32)
+    surprise[:, 4 * WEEK :] += 8.0
+    _, _, alarm = followed(surprise)
+    assert alarm[:, 4 * WEEK :].all()
+    began = alarm[:, 3 * WEEK :].argmax(axis=1)
+    assert np.median(began) < 0.75 * WEEK
+
+
+def test_a_threshold_stays_within_bounds_of_the_promise() -> None:
+    loud, silent = surprises(5, 3 * WEEK, stretch=12), np.zeros((5, 20 * WEEK), np.float32)
+    assert followed(loud)[1].max() <= BOUNDS[1] * PROMISED
+    assert BOUNDS[0] * PROMISED <= followed(silent)[1].min() < PROMISED
+
+
+def test_the_next_version_goes_on_with_part_of_what_was_seen_and_a_twin_it_does_not_know_never_alarms() -> None:
+    surprise, rows, step = surprises(1, 3 * WEEK, stretch=2.5).ravel(), np.zeros(3 * WEEK, np.int64), np.arange(3 * WEEK)
+    state = OnlineThresholds(1)
+    height = RiskState(1).heights(rows, surprise).height
+    last = state.follow(rows, step, height, promises(len(rows)))[-1]
+    one = rows[:1]
+    unknown = state.follow(one, step[-1:] + 1, height[:1], promises(1, mark=0))
+    assert unknown.tolist() == [NEVER] or unknown.tolist() == [PROMISED]
+    after = state.follow(one, step[-1:] + 2, height[:1], promises(1, mark=2))[0]
+    assert PROMISED < after < last
+
+
+def test_boundaries_of_calls_and_a_restored_row_change_no_bit() -> None:
+    random = np.random.default_rng(3)
+    twins, steps = 6, 500
+    surprise = surprises(twins, steps, stretch=2)
+    begins, marks = random.integers(0, 40, twins), np.where(np.arange(steps) < 300, 1, 2)
+    whole, expected = OnlineThresholds(twins), {}
+    for twin in range(twins):
+        rows, step = np.full(steps, twin), np.arange(steps) + begins[twin]
+        height = RiskState(twins).heights(rows, surprise[twin]).height
+        wanted = Promises(marks, np.full(steps, PROMISED), np.full(steps, TARGET_A_BLOCK))
+        expected[twin] = height, step, whole.follow(rows, step, height, wanted)
+    parts, done = OnlineThresholds(twins), np.zeros(twins, np.int64)
+    while (done < steps).any():
+        counts = np.minimum(random.integers(0, 90, twins), steps - done)
+        picked = [(twin, at) for twin in random.permutation(twins) for at in range(done[twin], done[twin] + counts[twin])]
+        if not picked:
+            continue
+        rows, at = (np.array(one) for one in zip(*picked, strict=True))
+        height = np.array([expected[row][0][place] for row, place in picked], np.float32)
+        step = np.array([expected[row][1][place] for row, place in picked])
+        wanted = Promises(marks[at], np.full(len(at), PROMISED), np.full(len(at), TARGET_A_BLOCK))
+        found = parts.follow(rows, step, height, wanted)
+        assert found.tolist() == [expected[row][2][place] for row, place in picked]
+        done += counts
+        moved = OnlineThresholds(twins)
+        for twin in range(twins):
+            moved.restore(twin, parts.export(twin))
+        parts = moved
+    for name, array in whole.arrays.items():
+        assert array.tobytes() == parts.arrays[name].tobytes(), name

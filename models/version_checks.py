@@ -80,6 +80,8 @@ def sound(info: VersionInfo, tensors: Mapping[str, Tensor], detectors: Detectors
     low, high = ALARM_P_RANGE
     if not low <= info.alarm_p <= high:
         raise refuse("non-finite", f"alarm_p is {info.alarm_p}, expected between {low:g} and {high:g}")
+    if not 0 < info.alarms_per_twin_day < float("inf"):
+        raise refuse("non-finite", f"alarms_per_twin_day is {info.alarms_per_twin_day}, expected a number above 0")
 
 
 def sees_a_gross_fault(model: ServedModel, *, origin: str) -> None:

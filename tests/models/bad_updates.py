@@ -163,6 +163,10 @@ FILES: dict[str, tuple[Callable[[Trained], Made], str]] = {
         lambda t: rewritten(t, trained_from_ns=2, trained_to_ns=1),
         "shape: .*trained from 2 to 1 ns, expected",
     ),
+    "a target of no alarm": (
+        lambda t: rewritten(t, alarms_per_twin_day=0.0),
+        "non-finite: .*alarms_per_twin_day is 0.0, expected",
+    ),
     "a threshold of none": (lambda t: rewritten(t, alarm_p=0.0), "non-finite: .*alarm_p is 0.0, expected between"),
     "a threshold that all steps pass": (lambda t: rewritten(t, alarm_p=0.9), "non-finite: .*alarm_p is 0.9, expected between"),
     "a threshold that is no number": (lambda t: rewritten(t, alarm_p=float("nan")), "non-finite: .*alarm_p is nan, expected"),

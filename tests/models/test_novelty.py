@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.novelty import BINS, UNIT, NoveltyState, strangeness
@@ -71,6 +71,7 @@ def test_boundaries_of_calls_change_no_bit(values: list[float], sizes: list[int]
 
 
 @settings(deadline=None)
+@example([1.0, 791.0, 0.0, -1.0])  # 0 lies beyond the range, in the bin of 1
 @given(st.lists(st.floats(-1e5, 1e5, width=32), min_size=1, max_size=40))
 def test_within_a_bin_it_is_what_a_memory_of_every_value_says(values: list[float]) -> None:
     found, expected = novelties(np.array(values)[:, None])[:, 0], np.array(remembered(np.array(values)))

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from models.port import Served
 from models.row_arrays import RowArrays
+from models.waves import waves
 from models.windows import DAY_NS
 
 BLOCK = 32  # steps of the event-time grid
@@ -102,11 +103,9 @@ class OnlineThresholds(RowArrays):
         starts = np.flatnonzero(begins)
         highest = np.maximum.reduceat(height, starts)
         row, threshold = rows[starts], promise.threshold[starts]
-        first = np.flatnonzero(np.diff(row, prepend=-1))
-        rank = np.arange(len(row)) - np.repeat(first, np.diff(np.append(first, len(row))))
-        known = promise.mark[starts] != 0
-        for turn in range(int(rank.max()) + 1):
-            at = np.flatnonzero(known & (rank == turn))
+        known = np.flatnonzero(promise.mark[starts] != 0)
+        for among in waves(row[known]):
+            at = known[among]
             source = starts[at]
             self._enter(row[at], block[source], promise.mark[source], promise.threshold[source], promise.rate[source])
             threshold[at] = a["threshold"][row[at]]

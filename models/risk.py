@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.row_arrays import RowArrays
+from models.waves import place_in_run
 
 K, N = 3, 5
 CLEAR = 0.6
@@ -95,8 +96,7 @@ class RiskState(RowArrays):
     def heights(self, rows: Ints, surprise: Floats) -> Heights:
         """Look at many steps of each twin at once; nothing is changed. The steps of a twin stand beside each other, in order."""
         count = len(rows)
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        rank = np.arange(count) - np.repeat(starts, np.diff(np.append(starts, count)))
+        rank = place_in_run(rows)
         recent = np.empty((count, N), np.float32)
         for back in range(N):
             within = rank >= back

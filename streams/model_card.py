@@ -10,6 +10,7 @@ Source of the sections: Mitchell et al., Model Cards for Model Reporting, FAT* 2
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -75,24 +76,7 @@ def card(version: ModelVersion) -> dict[str, Any]:
         "stages": [stage.model_dump() for stage in version.stages],
         "compute": None
         if compute is None
-        else {
-            "wall_s": compute.wall_s,
-            "cpu_s": compute.cpu_s,
-            "device": compute.device,
-            "software": compute.software,
-            "energy": None
-            if energy is None
-            else {
-                "wh": energy.wh,
-                "cpu_wh": energy.cpu_wh,
-                "ram_wh": energy.ram_wh,
-                "gpu_wh": energy.gpu_wh,
-                "carbon_g": energy.carbon_g,
-                "measured": energy.measured,
-                "source": energy.source,
-                "grid": energy.grid,
-            },
-        },
+        else {**asdict(compute), "energy": None if energy is None else {"wh": energy.wh, **asdict(energy)}},
     }
 
 

@@ -6,6 +6,7 @@ Out:  `ModelVersion`, `ModelAlias`, `Refusal` records; a write is done when the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class ReleaseWriting:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._producer, self._topic, self._view, self._files, self._now_ns = producer, topics.models, view, files, now_ns
+        self._deciding = asyncio.Lock()  # one decision at a time
 
     async def write(self, record: ModelVersion | ModelAlias | ModelCommand | Serving | Refusal) -> None:
         """Send one record; return when the broker has it and the view too."""

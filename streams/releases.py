@@ -7,21 +7,16 @@ A command is carried out once: the alias carries its id, then its record is remo
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable
-
-from aiokafka import AIOKafkaProducer
+from collections.abc import Iterable
 
 from models.port import VersionRefused
 from models.update import Update, UpdateFailed
-from models.weights import WeightFiles, version_number
+from models.weights import version_number
 from streams.model_records import GateStage, ModelCommand, ModelVersion, models_key
-from streams.models_topic import ModelsView, ModelView
+from streams.models_topic import ModelView
 from streams.release_choices import before, rolled_back_twin, wanted, with_stage
 from streams.release_writing import ReleaseWriting
-from streams.topics import Topics
 from twin.type_revisions import sharing_weights
 from twin.types import TwinType
 
@@ -30,17 +25,6 @@ log = logging.getLogger(__name__)
 
 class Releases(ReleaseWriting):
     """Decisions on all models, one at a time. `view` is followed from the topic: a write is done when it was read back there."""
-
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        topics: Topics,
-        view: ModelsView,
-        files: WeightFiles,
-        now_ns: Callable[[], int] = time.time_ns,
-    ) -> None:
-        super().__init__(producer, topics, view, files, now_ns)
-        self._deciding = asyncio.Lock()
 
     # ── from training ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,7 @@
 """Conditions of twins: what is on, since when, and which signal each closed step sends.
 
-In:   per closed step which conditions hold (from risk, limits, quality).
+In:   per closed step which conditions hold (from risk, limits, quality). A sensor is out of range, or in a wrong unit, when a
+      step is marked so and so are k of the last 2k - 1: a single odd value is nothing, and the window tells without any state.
 Out:  raise / keep / clear, with the onset; clear goes on until the off-delay has passed in event time.
 Pure: the state is a few arrays a type, exported into checkpoints.
 
@@ -18,8 +19,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.arena import ClosedSteps
 from twin.quality import Quality
 from twin.types import TwinType
+from twin.unit_mistakes import conversions_back
 
 Ints = NDArray[np.int64]
 OFF = -1
@@ -27,6 +30,7 @@ NO_CHANNEL = -1
 GONE = -2  # of a withdrawn condition whose channel the type does not have either
 SignalKind = Literal["raise", "keep", "clear"]
 ANOMALY = "anomaly"
+OUT_OF_RANGE, WRONG_UNIT = "out-of-range", "wrong-unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Conditions:
         self._low: list[tuple[int, int, float]] = []
         self._high: list[tuple[int, int, float]] = []
         self._stuck: list[tuple[int, int]] = []
+        self._marked: list[tuple[int, int, Quality, int]] = []  # condition, channel, mark, k
         for index, channel in enumerate(type.channels):
             if channel.low_limit is not None:
                 self._low.append((len(self.names), index, channel.low_limit))
@@ -61,6 +66,14 @@ class Conditions:
             if channel.stuck_after is not None:
                 self._stuck.append((len(self.names), index))
                 self._name(f"stuck:{channel.name}", index, float("nan"))
+            if channel.minimum is None and channel.maximum is None:
+                continue
+            if channel.out_of_range_after is not None:
+                self._marked.append((len(self.names), index, Quality.OUT_OF_RANGE, channel.out_of_range_after))
+                self._name(f"{OUT_OF_RANGE}:{channel.name}", index, float("nan"))
+            if channel.wrong_unit_after is not None and conversions_back(channel.unit):
+                self._marked.append((len(self.names), index, Quality.WRONG_UNIT, channel.wrong_unit_after))
+                self._name(f"{WRONG_UNIT}:{channel.name}", index, float("nan"))
         self.declared = len(self.names)  # those behind are withdrawn
         self.onset = np.full((capacity, len(self.names)), OFF, np.int64)
         self.last_on = np.full((capacity, len(self.names)), OFF, np.int64)
@@ -108,8 +121,9 @@ class Conditions:
         """Which conditions are on, or cleared less than the off-delay ago, (N, K)."""
         return np.asarray(self.onset[rows] != OFF)
 
-    def holding(self, values: NDArray[np.float32], quality: NDArray[np.uint8], alarm: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which conditions hold at closed steps, (N, K); only good cells count against a limit."""
+    def holding(self, closed: ClosedSteps, at: Ints, alarm: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which conditions hold at the closed steps `at`, (N, K); only good cells count against a limit."""
+        values, quality = closed.values[at], closed.quality[at]
         on = np.zeros((len(values), len(self.names)), np.bool_)
         on[:, 0] = alarm
         good = quality == 0
@@ -119,7 +133,21 @@ class Conditions:
             on[:, condition] = good[:, channel] & (values[:, channel] > limit)
         for condition, channel in self._stuck:
             on[:, condition] = (quality[:, channel] & np.uint8(Quality.STUCK)) != 0
+        beyond = np.flatnonzero((quality & np.uint8(Quality.OUT_OF_RANGE)).any(axis=1)) if self._marked else ()
+        if len(beyond):
+            self._mark(on, closed, at, beyond)
         return on
+
+    def _mark(self, on: NDArray[np.bool_], closed: ClosedSteps, at: Ints, beyond: Ints) -> None:
+        """Conditions of marked sensors; a value in a wrong unit is out of range too, and told as the one that explains it."""
+        steps = min(2 * max(k for _, _, _, k in self._marked) - 1, closed.windows.size)
+        quality = closed.windows.newest(at[beyond], steps)[1]
+        for condition, channel, mark, k in self._marked:
+            bits = quality[:, 1 - 2 * k :, channel] & np.uint8(Quality.OUT_OF_RANGE | Quality.WRONG_UNIT)
+            marked = (bits & np.uint8(Quality.WRONG_UNIT)) != 0
+            if mark is Quality.OUT_OF_RANGE:
+                marked = (bits != 0) & ~marked
+            on[beyond, condition] = marked[:, -1] & (marked.sum(axis=1) >= k)
 
     def follow(self, rows: Ints, on: NDArray[np.bool_], time_ns: Ints) -> list[Transition]:
         """Move on by N closed steps; a twin's stand beside each other, in order.

@@ -24,6 +24,11 @@ def sentence(one: ChannelEvidence, *, alone: bool) -> str:
     >>> past = ChannelEvidence(name="flow", seen=9.0, expected=8.0, unit="litrePerSecond", off=1.0, detector="limit")
     >>> sentence(past, alone=True)
     'flow is 1 L/s above its limit of 8 L/s'
+    >>> odd = {"name": "level", "unit": "metre", "seen": 610.0}
+    >>> sentence(ChannelEvidence(**odd, expected=60.0, off=550.0, detector="out-of-range"), alone=False)
+    'level is 550 m above what its sensor can say, 60 m'
+    >>> sentence(ChannelEvidence(**odd, expected=6.1, detector="wrong-unit"), alone=False)
+    'level says 610, out of range in m, and close to what it said before if read in another unit'
     >>> sentence(ChannelEvidence(name="flow", seen=9.0, expected=8.0), alone=False)
     ''
     """
@@ -45,4 +50,9 @@ def sentence(one: ChannelEvidence, *, alone: bool) -> str:
             return f"{one.name} is {amount} {side} its limit of {number(one.expected)} {unit(one.unit)}".rstrip()
         case "stuck":
             return f"{one.name} repeats {number(one.seen)} {unit(one.unit)}".rstrip() + " and moves no more"
+        case "out-of-range" if one.off is not None:
+            return f"{one.name} is {amount} {side} what its sensor can say, {number(one.expected)} {unit(one.unit)}".rstrip()
+        case "wrong-unit":
+            said = f"{one.name} says {number(one.seen)}, out of range in {unit(one.unit) or 'its unit'}"
+            return f"{said}, and close to what it said before if read in another unit"
     return ""

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.rounding import rounded
-from streams.conditions import ANOMALY, GONE, NO_CHANNEL, Conditions, Transition
+from streams.conditions import ANOMALY, GONE, NO_CHANNEL, OUT_OF_RANGE, Conditions, Transition
 from streams.evidence_words import sentence
 from streams.history import HistoryBlock
 from streams.records import ChannelEvidence, Evidence, Health, Severity, Signal, TwinState
 from streams.scoring import Scored
 from twin.quality import word
+from twin.types import Channel
 
 TOP_CHANNELS = 5
 
@@ -162,11 +163,13 @@ def _of_score(scored: Scored, index: int, channel: int) -> ChannelEvidence:
 
 
 def _of_condition(scored: Scored, transition: Transition, conditions: Conditions, channel: int) -> ChannelEvidence:
-    """A limit or a stuck sensor: the one channel that it speaks of."""
+    """A limit or a bad sensor: the one channel that it speaks of. Out of range: against the end of the range that is nearer."""
     closed, index = scored.closed, transition.index
-    name, limit = conditions.names[transition.condition], conditions.limit[transition.condition]
+    detector, limit = conditions.names[transition.condition].partition(":")[0], conditions.limit[transition.condition]
     expected, spread = _forecast(scored, index, channel)
     seen = _number(closed.values[index, channel])
+    if detector == OUT_OF_RANGE and seen is not None:
+        limit = _passed(seen, closed.type.channels[channel])
     return ChannelEvidence(
         name=closed.type.channels[channel].name,
         seen=seen,
@@ -174,9 +177,16 @@ def _of_condition(scored: Scored, transition: Transition, conditions: Conditions
         spread=_number(spread),
         contribution=1.0,
         unit=closed.type.channels[channel].unit,
-        detector=name.partition(":")[0],
+        detector=detector,
         off=None if seen is None or math.isnan(limit) else _number(seen - limit),
     )
+
+
+def _passed(seen: float, channel: Channel) -> float:
+    """The end of the channel's range that a value is beyond; NaN within."""
+    if channel.maximum is not None and seen > channel.maximum:
+        return channel.maximum
+    return channel.minimum if channel.minimum is not None and seen < channel.minimum else math.nan
 
 
 def _detectors(scored: Scored, transition: Transition, conditions: Conditions) -> dict[str, float]:

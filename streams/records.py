@@ -62,7 +62,8 @@ class ChannelEvidence(Record):
     contribution: float = Field(default=0.0, description="share of the score, 0..1")
     unit: str | None = None
     detector: str | None = Field(
-        default=None, description="who finds this channel strangest: forecast | shift | level | shape | limit | stuck"
+        default=None,
+        description="who finds it strangest: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit",
     )
     off: Number = Field(default=None, description="seen less what that detector expects, the mean over `over_ns`")
     over_ns: int | None = Field(default=None, description="event time up to this step over which that detector compares")
@@ -94,7 +95,7 @@ class Signal(Record):
     kind: Literal["raise", "keep", "clear"]
     asset: str
     type: str
-    condition: str = Field(description="anomaly | limit:<channel>:<low|high> | stuck:<channel>")
+    condition: str = Field(description="anomaly | limit:<channel>:<low|high> | <stuck|out-of-range|wrong-unit>:<channel>")
     severity: Severity
     onset_ns: int = Field(description="event time of the step that raised it")
     time_ns: int = Field(description="event time of this step")

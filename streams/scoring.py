@@ -156,7 +156,7 @@ class TypeScorer:
         out.risk[at] = update.risk
         out.alarm[at] = update.alarm & ~out.learning[at]
         out.severity[at] = update.severity
-        holding = self.conditions.holding(closed.values[at], closed.quality[at], out.alarm[at])
+        holding = self.conditions.holding(closed, at, out.alarm[at])
         holding[out.learning[at]] = False  # a twin that is still learning raises nothing
         for one in self.conditions.follow(rows, holding, closed.time_ns[at]):
             out.transitions.append(Transition(int(at[one.index]), one.condition, one.kind, one.onset_ns))
@@ -170,7 +170,7 @@ class TypeScorer:
         closed = out.closed
         rows = closed.row[order]
         calm = self.risk.calm(rows, found.height, alarm_at)
-        on = self.conditions.holding(closed.values[order], closed.quality[order], np.zeros(len(rows), np.bool_)).any(axis=1)
+        on = self.conditions.holding(closed, order, np.zeros(len(rows), np.bool_)).any(axis=1)
         stirred = calm.stirred | (on & ~out.learning[order]) | self.conditions.active(rows).any(axis=1)
         stirred_rows = np.zeros(len(self.risk), np.bool_)
         stirred_rows[rows[stirred]] = True

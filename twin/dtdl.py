@@ -6,7 +6,7 @@ Out:  `Interface`: its own contents and settings, references not followed yet; f
 DTDL has no words for a sampling period, lateness or limits, so they ride on a partner extension,
 `dtmi:livetwin:extension:stream;1`: `samplingPeriod`, `lateness`, `maxAhead`, `onDelay`, `offDelay` (ISO 8601
 durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps), `gapRule`,
-`gapLimit` (steps), `spikeLimit` (units per step), `role` on a telemetry.
+`gapLimit` (steps), `spikeLimit` (units per step), `outOfRangeAfter`, `wrongUnitAfter` (steps, or null), `role` on a telemetry.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 from twin.dtdl_words import display_name, element_kinds, number, whole, word
 from twin.findings import Findings, Words, pointer
 from twin.quantities import SEMANTIC_TYPES
-from twin.types import DEFAULT_GAP_LIMIT, Channel, GapRule, Role
+from twin.types import DEFAULT_GAP_LIMIT, DEFAULT_MARKED_AFTER, Channel, GapRule, Role
 from twin.units import unit_fault
 
 NUMERIC = frozenset({"boolean", "byte", "decimal", "double", "float", "integer", "long", "scaledDecimal", "short"}) | frozenset(
@@ -22,6 +22,7 @@ TEXTUAL = frozenset({"bytes", "date", "dateTime", "duration", "string", "time", 
 COMPLEX = ("Object", "Array", "Map")
 _ADJUNCTS = frozenset({"ValueAnnotation", "Historized", "Required", "Override"})  # understood, or harmless to a twin
 _MOST_WORDS = 1000  # of an enumeration
+_MOST_MARKED = 32  # steps; twice as many but one are looked back upon, which a window holds
 
 
 def read_telemetry(
@@ -47,6 +48,8 @@ def read_telemetry(
         low_limit=low_limit,
         high_limit=high_limit,
         stuck_after=whole(element, "stuckAfter", at, findings, least=2),
+        out_of_range_after=_marked_after(element, "outOfRangeAfter", at, findings),
+        wrong_unit_after=_marked_after(element, "wrongUnitAfter", at, findings),
         gap_rule=word(element, "gapRule", GapRule, "hold", at, findings),
         gap_limit=DEFAULT_GAP_LIMIT if gap_limit is None else gap_limit,
         spike_limit=number(element, "spikeLimit", at, findings, least=0),
@@ -62,6 +65,16 @@ def read_telemetry(
         )
         return None
     return channel if schema is not None else None
+
+
+def _marked_after(element: Mapping[str, Any], key: str, at: str, findings: Findings) -> int | None:
+    """Steps; null turns the alert off."""
+    if element.get(key, DEFAULT_MARKED_AFTER) is None:
+        return None
+    found = whole(element, key, at, findings, least=1)
+    if found is not None and found > _MOST_MARKED:
+        findings.error(f"{at}/{key}", found, f"{_MOST_MARKED} steps at most, or null")
+    return DEFAULT_MARKED_AFTER if found is None else found
 
 
 def read_unit(element: Mapping[str, Any], kinds: tuple[str, ...], at: str, findings: Findings) -> tuple[str | None, str | None]:

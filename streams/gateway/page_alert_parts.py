@@ -36,6 +36,8 @@ DETECTOR: Final = {
     "shape": "channels that do not go together",
     "limit": "a limit of the type",
     "stuck": "a sensor that repeats itself",
+    "out-of-range": "a value that the sensor can't have measured",
+    "wrong-unit": "a number in another unit",
 }
 _LEAST_SHARE: Final = 0.1  # of a channel or detector that is worth a line
 

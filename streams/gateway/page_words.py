@@ -42,7 +42,7 @@ HEALTH_MEANING: Final[dict[str, str]] = {
     "ok": "Behaves as its model expects.",
     "learning": "Its model is still learning what is normal. Until then it raises nothing.",
     "warning": "Stranger than usual, not yet an alarm.",
-    "alarm": "An alert is open: not what its model expects, past a limit, or a stuck sensor.",
+    "alarm": "An alert is open: not what its model expects, past a limit, or a bad sensor.",
     "silent": "No readings, while others go on.",
     WAITING: "Declared, but no reading has arrived yet.",
 }
@@ -103,6 +103,8 @@ def condition(alert: Alert) -> str:
 
     >>> condition_words("anomaly"), condition_words("limit:level:low"), condition_words("stuck:flow")
     ('unusual behaviour', 'level below its limit', 'flow sensor stuck')
+    >>> condition_words("out-of-range:level"), condition_words("wrong-unit:level")
+    ('level out of its range', 'level in a wrong unit')
     """
     return condition_words(alert.condition)
 
@@ -117,6 +119,10 @@ def condition_words(name: str) -> str:
             return f"{channel} above its limit"
         case ["stuck", channel]:
             return f"{channel} sensor stuck"
+        case ["out-of-range", channel]:
+            return f"{channel} out of its range"
+        case ["wrong-unit", channel]:
+            return f"{channel} in a wrong unit"
     return name
 
 

@@ -2,6 +2,7 @@
 
 In:   per closed step which conditions hold (from risk, limits, quality). A sensor is out of range, or in a wrong unit, when a
       step is marked so and so are k of the last 2k - 1: a single odd value is nothing, and the window tells without any state.
+      A twin that fell silent is told by the fall.
 Out:  raise / keep / clear, with the onset; clear goes on until the off-delay has passed in event time.
 Pure: the state is a few arrays a type, exported into checkpoints.
 
@@ -11,7 +12,7 @@ condition is withdrawn: it never holds again, so it clears as any other does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -21,26 +22,31 @@ from numpy.typing import NDArray
 
 from twin.arena import ClosedSteps
 from twin.quality import Quality
+from twin.silence import Fall
 from twin.types import TwinType
 from twin.unit_mistakes import conversions_back
 
 Ints = NDArray[np.int64]
 OFF = -1
 NO_CHANNEL = -1
-GONE = -2  # of a withdrawn condition whose channel the type does not have either
+GONE = -2  # of the twin as a whole, or of a withdrawn condition whose channel the type does not have either
 SignalKind = Literal["raise", "keep", "clear"]
 ANOMALY = "anomaly"
-OUT_OF_RANGE, WRONG_UNIT = "out-of-range", "wrong-unit"
+OUT_OF_RANGE, WRONG_UNIT, SILENT = "out-of-range", "wrong-unit", "silent"
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One signal to send. `index` is the position in the rows given to `follow`, `condition` in `Conditions.names`."""
+    """One signal to send. `index` is the position in the rows given to `follow`, `condition` in `Conditions.names`.
+
+    `fall`: a twin fell silent, which no step tells; then `index` is that of its next step, if it has one.
+    """
 
     index: int
     condition: int
     kind: SignalKind
     onset_ns: int
+    fall: Fall | None = None
 
 
 class Conditions:
@@ -74,6 +80,9 @@ class Conditions:
             if channel.wrong_unit_after is not None and conversions_back(channel.unit):
                 self._marked.append((len(self.names), index, Quality.WRONG_UNIT, channel.wrong_unit_after))
                 self._name(f"{WRONG_UNIT}:{channel.name}", index, float("nan"))
+        self._silent = len(self.names) if type.silence_alerts else None
+        if type.silence_alerts:
+            self._name(SILENT, GONE, float("nan"))
         self.declared = len(self.names)  # those behind are withdrawn
         self.onset = np.full((capacity, len(self.names)), OFF, np.int64)
         self.last_on = np.full((capacity, len(self.names)), OFF, np.int64)
@@ -149,23 +158,50 @@ class Conditions:
                 marked = (bits != 0) & ~marked
             on[beyond, condition] = marked[:, -1] & (marked.sum(axis=1) >= k)
 
-    def follow(self, rows: Ints, on: NDArray[np.bool_], time_ns: Ints) -> list[Transition]:
+    def follow(
+        self, rows: Ints, on: NDArray[np.bool_], time_ns: Ints, falls: Mapping[int, Sequence[tuple[int, Fall]]] | None = None
+    ) -> list[Transition]:
         """Move on by N closed steps; a twin's stand beside each other, in order.
 
         Transitions come as if all twins went step by step together, which no batch boundary changes for a twin.
+
+        Args:
+            falls: row → how many of its steps here came before it fell silent; rows without any step are allowed.
         """
-        if not len(rows):
-            return []
-        found: list[tuple[int, Transition]] = []
-        bounds = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
+        silent = {} if falls is None or self._silent is None else dict(falls)
+        found: list[tuple[float, Transition]] = []
+        bounds = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)] if len(rows) else []
         for begin, end in pairwise(bounds):
             row = int(rows[begin])
             concerned = on[begin:end].any(axis=0) | (self.onset[row] != OFF)
             for condition in np.flatnonzero(concerned).tolist():
-                steps = zip(range(begin, end), on[begin:end, condition].tolist(), time_ns[begin:end].tolist(), strict=True)
-                found += [(one.index - begin, one) for one in self._follow(row, condition, steps)]
+                if condition != self._silent:
+                    steps = zip(range(begin, end), on[begin:end, condition].tolist(), time_ns[begin:end].tolist(), strict=True)
+                    found += [(one.index - begin, one) for one in self._follow(row, condition, steps)]
+            if row in silent or (self._silent is not None and concerned[self._silent]):
+                found += self._follow_silence(row, begin, time_ns[begin:end].tolist(), silent.pop(row, ()))
+        for row, fallen in silent.items():
+            found += self._follow_silence(row, len(rows), [], fallen)
         found.sort(key=lambda one: (one[0], one[1].index, one[1].condition))
         return [transition for _, transition in found]
+
+    def _follow_silence(
+        self, row: int, begin: int, times_ns: Sequence[int], falls: Sequence[tuple[int, Fall]]
+    ) -> Iterator[tuple[float, Transition]]:
+        """A twin that is silent sends nothing, so it falls between two steps; its next steps say that it is back."""
+        condition = self._silent or 0
+        onset, last_on = int(self.onset[row, condition]), int(self.last_on[row, condition])
+        for place in range(len(times_ns) + 1):
+            for _, fall in (one for one in falls if one[0] == place):
+                kind: SignalKind = "raise" if onset == OFF else "keep"
+                onset, last_on = (fall.time_ns if onset == OFF else onset), fall.time_ns
+                yield place - 0.5, Transition(begin + place, condition, kind, onset, fall)
+            # steps that are filled up from before it fell silent say nothing
+            if place < len(times_ns) and onset != OFF and times_ns[place] > last_on:
+                yield place, Transition(begin + place, condition, "clear", onset)
+                if times_ns[place] - last_on >= self._off_delay_ns:
+                    onset = OFF
+        self.onset[row, condition], self.last_on[row, condition] = onset, last_on
 
     def _follow(self, row: int, condition: int, steps: Iterable[tuple[int, bool, int]]) -> Iterator[Transition]:
         """One condition of one twin; each step with its position, whether the condition holds, and when it closed."""

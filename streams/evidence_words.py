@@ -29,6 +29,8 @@ def sentence(one: ChannelEvidence, *, alone: bool) -> str:
     'level is 550 m above what its sensor can say, 60 m'
     >>> sentence(ChannelEvidence(**odd, expected=6.1, detector="wrong-unit"), alone=False)
     'level says 610, out of range in m, and close to what it said before if read in another unit'
+    >>> sentence(ChannelEvidence(name="flow", seen=None, expected=None, detector="silent", over_ns=3600 * 10**9), alone=True)
+    'nothing has come for 1 h, while others of its type went on'
     >>> sentence(ChannelEvidence(name="flow", seen=9.0, expected=8.0), alone=False)
     ''
     """
@@ -55,4 +57,6 @@ def sentence(one: ChannelEvidence, *, alone: bool) -> str:
         case "wrong-unit":
             said = f"{one.name} says {number(one.seen)}, out of range in {unit(one.unit) or 'its unit'}"
             return f"{said}, and close to what it said before if read in another unit"
+        case "silent":
+            return f"nothing has come for {span}, while others of its type went on"
     return ""

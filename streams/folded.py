@@ -7,14 +7,15 @@ Out:  `Folded`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from streams.refusals import Refused
 from twin.arena import Arena, ClosedSteps
-from twin.windows import Windows
+from twin.silence import Fall
+from twin.windows import Patches, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,19 @@ def joined(rounds: list[ClosedSteps]) -> list[ClosedSteps]:
     if len(rounds) < 2:
         return rounds
     windows = Windows.joined([one.windows for one in rounds])
-    names = [one.name for one in fields(ClosedSteps) if one.name not in ("type", "windows")]
+    names = [one.name for one in fields(ClosedSteps) if one.name not in ("type", "windows", "falls")]
     columns = {name: np.concatenate([getattr(one, name) for one in rounds]) for name in names}
-    return [ClosedSteps(type=rounds[0].type, windows=windows, **columns)]
+    return [
+        ClosedSteps(type=rounds[0].type, windows=windows, falls=tuple(fall for one in rounds for fall in one.falls), **columns)
+    ]
+
+
+def with_falls(closed: list[ClosedSteps], falls: Sequence[Fall], arena: Arena) -> list[ClosedSteps]:
+    """Closed steps of one type, and who of it fell silent meanwhile; no step at all where none closed."""
+    if not falls:
+        return closed
+    none, channels = np.empty(0, np.int64), len(arena.type.channels)
+    values, quality = np.empty((0, channels), np.float32), np.empty((0, channels), np.uint8)
+    windows = Windows(arena.window, values, quality, none, Patches.none())
+    (steps,) = closed or [ClosedSteps(arena.type, none, none, values, quality, windows, none, none)]
+    return [replace(steps, falls=tuple(falls))]

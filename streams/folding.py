@@ -13,7 +13,7 @@ from streams.batching import Place, add_readings, home_of, refuse_strays
 from streams.claims import Claims
 from streams.decoding import decode
 from streams.definitions import Definitions
-from streams.folded import Folded, Moved, joined
+from streams.folded import Folded, Moved, joined, with_falls
 from streams.formats.readings import Decoded, Telemetry, TelemetryTable
 from streams.log_record import LogRecord
 from streams.placing import LOOK_AGAIN, Placing, Unplaceable
@@ -26,6 +26,8 @@ from twin.errors import ReadingRefused
 from twin.intake import IntakeTable, compile_intake
 from twin.moving import move_row, same_grid
 from twin.reading import ReadingBatchBuilder
+from twin.rows import NO_OFFSET
+from twin.silence import Silence
 from twin.types import TwinType
 
 
@@ -44,6 +46,7 @@ class Folder:
     def __init__(self, definitions: Definitions, *, window: int = 64, claims: bool = False, of_now: bool = False) -> None:
         self.definitions = definitions
         self.arenas: dict[str, Arena] = {}
+        self._silence: dict[str, Silence] = {}  # by type
         self._window = window
         self._places: dict[str, Place] = {}
         self._routes = Routes(self._places)
@@ -61,6 +64,7 @@ class Folder:
         found = self.arenas.get(kind.id)
         if found is None:
             found = self.arenas[kind.id] = Arena(kind, window=self._window)
+            self._silence[kind.id] = Silence.of(kind, found, found.gap_steps)
         return found
 
     def place(self, asset: str, kind: TwinType, partition: int, *, offset: int = 0) -> int:
@@ -112,6 +116,8 @@ class Folder:
         for asset in [asset for asset, place in self._places.items() if place.partition == partition]:
             self._places.pop(asset).arena.remove(asset)
             self._due.pop(asset, None)
+        for silence in self._silence.values():
+            silence.drop(partition)
         self._routes.clear()
         self._refusals.drop(partition)
         self.placing.drop(partition)
@@ -157,8 +163,9 @@ class Folder:
         for type_id, builder in builders.items():
             arena = self.arenas[type_id]
             batch = self._intakes[type_id].converted(builder.build())
+            falls = self._silence[type_id].follow(batch)
             result = arena.fold(batch)
-            out.closed += joined(result.closed)
+            out.closed += with_falls(joined(result.closed), falls, arena)
             for name in ("accepted", "duplicate", "late", "ahead"):
                 out.counts[name] += getattr(result.counts, name)
             out.refused += untimely(arena, batch, result, origin)
@@ -180,7 +187,8 @@ class Folder:
         new_row = after.row(asset, place.partition)
         if same_grid(before.type, after.type):
             move_row(before, row, after, new_row)
-        after.next_offset[new_row] = before.next_offset[row]
+        after.next_offset[new_row], after.first_offset[new_row] = before.next_offset[row], record.offset
+        before.first_offset[row] = NO_OFFSET  # nobody waits for it there
         before.leave(asset)
         self._left.append((before, row))
         self._take_in(asset, after, new_row, place.partition, units, until)

@@ -96,7 +96,8 @@ class Outputs:
         for state in outputs.states(scored, loud, roster.assets, conditions):
             self.write_state(state, topics, headers[state.partition])
         for transition in scored.transitions:
-            if loud[transition.index]:
+            fall = transition.fall
+            if loud[transition.index] if fall is None else fall.offset >= by[fall.partition].silent_until:
                 signal = outputs.signal(scored, transition, conditions, roster.assets)
                 partition = signal.evidence.partition
                 self.records.append((topics.signals, partition, signal.asset.encode(), signal.to_bytes(), headers[partition]))

@@ -7,22 +7,30 @@ Out:  `twin.history` blocks a partition, `twin.state` of the last step of each t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.rounding import rounded
-from streams.conditions import ANOMALY, GONE, NO_CHANNEL, OUT_OF_RANGE, Conditions, Transition
+from streams.conditions import ANOMALY, GONE, NO_CHANNEL, OUT_OF_RANGE, SILENT, WRONG_UNIT, Conditions, Transition
 from streams.evidence_words import sentence
 from streams.history import HistoryBlock
 from streams.records import ChannelEvidence, Evidence, Health, Severity, Signal, TwinState
 from streams.scoring import Scored
 from twin.quality import word
-from twin.types import Channel
+from twin.silence import Fall
+from twin.types import Channel, TwinType
 
 TOP_CHANNELS = 5
+_SEVERITY: Final[Mapping[str, Severity]] = {
+    "limit": "major",
+    "stuck": "minor",
+    OUT_OF_RANGE: "minor",
+    WRONG_UNIT: "minor",
+    SILENT: "major",
+}
 
 
 def history(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], epochs: dict[int, int]) -> Iterator[HistoryBlock]:
@@ -95,6 +103,8 @@ def _health(learning: bool, risk: float, active: bool) -> Health:
 def signal(scored: Scored, transition: Transition, conditions: Conditions, assets: Sequence[str]) -> Signal:
     """The signal of one transition, with its evidence."""
     closed, index = scored.closed, transition.index
+    if transition.fall is not None:
+        return _of_silence(closed.type, transition, transition.fall, assets[transition.fall.row])
     served = scored.version_of(index)
     condition = conditions.names[transition.condition]
     kind = closed.type
@@ -125,11 +135,40 @@ def signal(scored: Scored, transition: Transition, conditions: Conditions, asset
     )
 
 
+def _of_silence(kind: TwinType, transition: Transition, fall: Fall, asset: str) -> Signal:
+    """A twin fell silent. Nothing in it depends on by which record of others that was found, and no on-delay is waited for."""
+    channels = [
+        ChannelEvidence(name=channel.name, seen=None, expected=None, unit=channel.unit, detector=SILENT, over_ns=fall.for_ns)
+        for channel in kind.channels[:TOP_CHANNELS]
+    ]
+    return Signal(
+        kind=transition.kind,
+        asset=asset,
+        type=kind.id,
+        condition=SILENT,
+        severity=_SEVERITY[SILENT],
+        onset_ns=transition.onset_ns,
+        time_ns=fall.time_ns,
+        risk=0.0,
+        off_delay_ns=kind.off_delay_ns,
+        evidence=Evidence(
+            channels=channels,
+            detectors={SILENT: 1.0},
+            summary=sentence(channels[0], alone=len(channels) == 1),
+            model_version=None,
+            weights_sha256=None,
+            partition=fall.partition,
+            first_offset=fall.last_offset,
+            last_offset=fall.last_offset,
+        ),
+    )
+
+
 def _severity(condition: str, scored: Scored, index: int) -> Severity:
     if condition == ANOMALY:
         found = scored.severity_of(index)
         return "warning" if found == "none" else found  # type: ignore[return-value]
-    return "major" if condition.startswith("limit:") else "minor"
+    return _SEVERITY[condition.partition(":")[0]]
 
 
 def _channels(scored: Scored, transition: Transition, conditions: Conditions) -> list[ChannelEvidence]:

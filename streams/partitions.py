@@ -31,10 +31,10 @@ from streams.records import TwinState
 from streams.recovery import PartitionCheckpoint, read_checkpoints, restore_twins
 from streams.scoring import TypeScorer
 from streams.serving import Champions
-from streams.silence import Silences
+from streams.silence import silent_states
 from streams.switching import Switching
 from streams.topics import Topics
-from twin.arena import Arena
+from twin.arena import Arena, ClosedSteps
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,6 @@ class Partitions:
         self._definitions = definitions
         self._folder = Folder(definitions, claims=True)
         self._changing = Changing(definitions, self._folder)
-        self._silences = Silences()
         self._owned: dict[int, Owned] = {}
         self.switching = Switching(topics, definitions, champions, past, self._owned)
         self._cycle = CheckpointCycle()
@@ -86,13 +85,11 @@ class Partitions:
         """Fold records in log order, for `score`; blocks, so callers use a thread. `infer`: see `Folder.fold`."""
         folded = self._folder.fold(records, infer=infer)
         for moved in folded.moved:
-            self._silences.of(moved.before).reset(moved.row)
-            self._silences.of(moved.after).reset(moved.new_row)
             self._cycle.saved_offset.pop(moved.asset, None)
         kinds = dict.fromkeys(closed.type.id for closed in folded.closed)
         for record in records:
             self._owned[record.partition].position = record.offset + 1
-        silent = [state for kind in self._folder.arenas for state in self._fallen_silent(kind)]
+        silent = [state for closed in folded.closed if closed.falls for state in self._fallen_silent(closed)]
         folded.definitions += self._changing.decide(folded.strange, folded.strange_units, self._owned)
         rosters = {kind: self._folder.arenas[kind].roster() for kind in kinds}
         reached = {partition: Reached(owned.position, self._safe(partition)) for partition, owned in self._owned.items()}
@@ -126,10 +123,12 @@ class Partitions:
         for partition, reached in outputs.reached.items():
             self._owned[partition].scored = reached
 
-    def _fallen_silent(self, type_id: str) -> Iterator[TwinState]:
-        for state in self._silences.of(self._folder.arenas[type_id]).fallen_silent():
-            owned = self._owned[state.partition]
-            if owned.position >= owned.silent_until:
+    def _fallen_silent(self, closed: ClosedSteps) -> Iterator[TwinState]:
+        arena = self._folder.arenas[closed.type.id]
+        for fall in closed.falls:  # which changes a twin that has folded nothing
+            self._cycle.saved_offset.pop(arena.asset_of[fall.row] or "", None)
+        for fall, state in silent_states(arena, closed.falls):
+            if fall.offset >= self._owned[fall.partition].silent_until:
                 yield state
 
     # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -248,7 +247,6 @@ class Partitions:
         for asset, arena, row in self._folder.assets(partition):
             self._cycle.saved_offset.pop(asset, None)
             self.switching.scorer(arena).reset(row)
-            self._silences.of(arena).reset(row)
         self.switching.forget(partition)
         self._folder.drop(partition)
         del self._owned[partition]

@@ -63,7 +63,7 @@ class ChannelEvidence(Record):
     unit: str | None = None
     detector: str | None = Field(
         default=None,
-        description="who finds it strangest: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit",
+        description="who sees it most: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit | silent",
     )
     off: Number = Field(default=None, description="seen less what that detector expects, the mean over `over_ns`")
     over_ns: int | None = Field(default=None, description="event time up to this step over which that detector compares")
@@ -95,7 +95,9 @@ class Signal(Record):
     kind: Literal["raise", "keep", "clear"]
     asset: str
     type: str
-    condition: str = Field(description="anomaly | limit:<channel>:<low|high> | <stuck|out-of-range|wrong-unit>:<channel>")
+    condition: str = Field(
+        description="anomaly | limit:<channel>:<low|high> | <stuck|out-of-range|wrong-unit>:<channel> | silent"
+    )
     severity: Severity
     onset_ns: int = Field(description="event time of the step that raised it")
     time_ns: int = Field(description="event time of this step")

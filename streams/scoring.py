@@ -8,7 +8,8 @@ No I/O. The state that carries over from step to step lives in arrays beside the
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from streams.conditions import Conditions, Transition
 from twin.arena import Arena, ClosedSteps
 from twin.reading import NO_TIME
 from twin.rows import Roster
+from twin.silence import Fall
 
 Ints = NDArray[np.int64]
 
@@ -144,13 +146,15 @@ class TypeScorer:
             roster: twins of the arena when the steps were closed; None: now. The arena itself is not read, so it may move on.
         """
         self.fit()
-        out = self._forward(closed, roster or self.arena.roster())
+        roster = roster or self.arena.roster()
+        out = self._forward(closed, roster)
         order = np.argsort(closed.row, kind="stable")
         rows, learning = closed.row[order], out.learning[order]
         found = self.risk.heights(rows, out.score[order])
         promised = Promises.of(out.served, self.arena.type.period_ns).at(out.version[order], learning)
         alarm_at = self.thresholds.follow(rows, closed.step[order], found.height, promised)
-        stirred = self._settle_calm(out, order, found, alarm_at)
+        fallen = [fall for fall in closed.falls if self._scored_at(fall, roster)]
+        stirred = self._settle_calm(out, order, found, alarm_at, np.array([fall.row for fall in fallen], np.int64))
         at, rows = order[stirred], rows[stirred]
         update = self.risk.follow(rows, Heights(found.recent[stirred], found.height[stirred]), alarm_at[stirred])
         out.risk[at] = update.risk
@@ -158,12 +162,21 @@ class TypeScorer:
         out.severity[at] = update.severity
         holding = self.conditions.holding(closed, at, out.alarm[at])
         holding[out.learning[at]] = False  # a twin that is still learning raises nothing
-        for one in self.conditions.follow(rows, holding, closed.time_ns[at]):
-            out.transitions.append(Transition(int(at[one.index]), one.condition, one.kind, one.onset_ns))
+        for one in self.conditions.follow(rows, holding, closed.time_ns[at], _placed(fallen, rows, closed.closed_by[at])):
+            out.transitions.append(replace(one, index=int(at[one.index]) if one.fall is None else -1))
         return out
 
-    def _settle_calm(self, out: Scored, order: Ints, found: Heights, alarm_at: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _scored_at(self, fall: Fall, roster: Roster) -> bool:
+        """Whether a version served the twin when it fell silent: one that is still learning raises nothing."""
+        served = self.switches.get(fall.partition, _NO_SWITCHES).at(fall.offset)
+        return served is not None and bool(self._tensor_rows(served, roster)[fall.row] != LEARNING)
+
+    def _settle_calm(
+        self, out: Scored, order: Ints, found: Heights, alarm_at: NDArray[np.float64], fallen: Ints
+    ) -> NDArray[np.bool_]:
         """Risk of twins at which nothing is on, all their steps at once; which of `order` are steps of the others.
+
+        `fallen`: rows of those that fell silent.
 
         Nearly all twins nearly always: going through steps one by one costs as much as scoring them.
         """
@@ -174,6 +187,7 @@ class TypeScorer:
         stirred = calm.stirred | (on & ~out.learning[order]) | self.conditions.active(rows).any(axis=1)
         stirred_rows = np.zeros(len(self.risk), np.bool_)
         stirred_rows[rows[stirred]] = True
+        stirred_rows[fallen] = True
         quiet = ~stirred_rows[rows]
         out.risk[order[quiet]] = calm.risk[quiet]
         last = np.ones(len(rows), np.bool_)
@@ -254,3 +268,12 @@ class TypeScorer:
             self._rows.clear()
         self._rows[id(served)] = (served, roster, rows)
         return rows
+
+
+def _placed(fallen: Sequence[Fall], rows: Ints, closed_by: Ints) -> dict[int, list[tuple[int, Fall]]]:
+    """Row → how many of its steps had closed when it fell silent; `rows` with a twin's steps beside each other, in order."""
+    placed: dict[int, list[tuple[int, Fall]]] = {}
+    for fall in fallen:
+        own = closed_by[rows == fall.row]
+        placed.setdefault(fall.row, []).append((int(np.searchsorted(own, fall.offset)), fall))
+    return placed

@@ -29,6 +29,7 @@ from twin.log_order import LogOrder, by_event_time, in_log_order
 from twin.quality import Quality
 from twin.reading import NO_TIME, Cells, ReadingBatch
 from twin.rows import MISSING, NO_OFFSET, Rows
+from twin.silence import Fall
 from twin.stragglers import Stragglers
 from twin.types import TwinType
 from twin.windows import Stretches, Windows, taken
@@ -51,6 +52,7 @@ class ClosedSteps:
     windows: Windows  # N of W steps
     first_offset: Ints  # (N,) first telemetry offset in the window
     closed_by: Ints  # (N,) telemetry offset that closed the step
+    falls: tuple[Fall, ...] = ()  # twins of the type that fell silent meanwhile, in log order
 
     @property
     def time_ns(self) -> Ints:

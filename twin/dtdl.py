@@ -4,8 +4,8 @@ In:   an interface as JSON holds it.
 Out:  `Interface`: its own contents and settings, references not followed yet; findings go to `Findings`.
 
 DTDL has no words for a sampling period, lateness or limits, so they ride on a partner extension,
-`dtmi:livetwin:extension:stream;1`: `samplingPeriod`, `lateness`, `maxAhead`, `onDelay`, `offDelay` (ISO 8601
-durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps), `gapRule`,
+`dtmi:livetwin:extension:stream;1`: `samplingPeriod`, `lateness`, `maxAhead`, `onDelay`, `offDelay`, `silentAfter`
+(ISO 8601 durations) on the interface, `minimum`, `maximum`, `lowLimit`, `highLimit`, `stuckAfter` (steps), `gapRule`,
 `gapLimit` (steps), `spikeLimit` (units per step), `outOfRangeAfter`, `wrongUnitAfter` (steps, or null), `role` on a telemetry.
 """
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9_.:-]{0,511})$")
 _STRICT_NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?$")
 _KINDS = ("Telemetry", "Property", "Relationship", "Component", "Command")
 _EXTENSIONS = ("dtmi:dtdl:extension:quantitativeTypes;", "dtmi:dtdl:extension:annotation;", STREAM_CONTEXT)
-DURATIONS = ("samplingPeriod", "lateness", "maxAhead", "onDelay", "offDelay")
+DURATIONS = ("samplingPeriod", "lateness", "maxAhead", "onDelay", "offDelay", "silentAfter")
 
 
 @dataclass(frozen=True, slots=True)

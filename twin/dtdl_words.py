@@ -97,10 +97,10 @@ def word(element: Mapping[str, Any], key: str, words: Any, default: str, at: str
 
 
 def read_durations(document: Mapping[str, Any], findings: Findings, keys: Iterable[str]) -> dict[str, int | None]:
-    """Nanoseconds of those that are there; `maxAhead` may be null."""
+    """Nanoseconds of those that are there; `maxAhead` and `silentAfter` may be null."""
     out: dict[str, int | None] = {}
     for key in keys:
-        if key not in document or (document[key] is None and key != "maxAhead"):
+        if key not in document or (document[key] is None and key not in ("maxAhead", "silentAfter")):
             continue
         found = document[key]
         if found is None:

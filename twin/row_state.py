@@ -21,6 +21,7 @@ from twin.reading import NO_TIME
 from twin.rows import MISSING, Rows
 
 SCALARS = ("next_step", "max_time", "next_offset")
+LATER = {"first_offset": 0, "silent": 0}  # scalars that older checkpoints lack, and what they are taken for
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -31,7 +32,7 @@ def export_row(arena: Rows, window: int, row: int) -> Arrays:
         arena: where it lives, R slots × C channels.
         window: W, closed steps that later windows may show.
     """
-    arrays: Arrays = {name: getattr(arena, name)[row : row + 1].copy() for name in SCALARS}
+    arrays: Arrays = {name: getattr(arena, name)[row : row + 1].copy() for name in (*SCALARS, *LATER)}
     for name in CARRIED:
         arrays[f"carry.{name}"] = getattr(arena.carry, name)[row].copy()
     rings = {name: getattr(arena, name)[row] for name in ("values", "quality", "cell_time", "slot_offset")}
@@ -56,6 +57,8 @@ def restore_row(arena: Rows, window: int, row: int, arrays: Mapping[str, NDArray
         raise CheckpointRefused(f"open steps reach {int(ahead.max())} ahead, expected less than {arena.slots - window}")
     for name in SCALARS:
         getattr(arena, name)[row] = found[name][0]
+    for name, unknown in LATER.items():
+        getattr(arena, name)[row] = arrays[name][0] if name in arrays else unknown
     arena.carry.put(slice(row, row + 1), Carry(*(found[f"carry.{name}"][None] for name in CARRIED)))
     slot = np.arange(next_step - steps, next_step) % arena.slots
     arena.values[row, slot] = found["window.values"]

@@ -56,6 +56,8 @@ class Rows:
         self.next_step = np.empty(0, np.int64)
         self.max_time = np.empty(0, np.int64)
         self.next_offset = np.empty(0, np.int64)
+        self.first_offset = np.empty(0, np.int64)  # of its first reading
+        self.silent = np.empty(0, np.bool_)  # see `twin.silence`
         self.partition = np.empty(0, np.int64)
         self.carry = Carry.empty(0, channels)
         self._grow(capacity)
@@ -117,7 +119,7 @@ class Rows:
             more[:used] = array[:used]
             return more
 
-        def filled(array: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
+        def filled(array: NDArray[_T], fill: int) -> NDArray[_T]:
             more = room(array)
             more[used:] = fill
             return more
@@ -127,6 +129,7 @@ class Rows:
         self.carry = Carry(*(room(getattr(self.carry, name)) for name in CARRIED))
         self.next_step, self.max_time = filled(self.next_step, NO_TIME), filled(self.max_time, NO_TIME)
         self.next_offset, self.partition = filled(self.next_offset, 0), filled(self.partition, -1)
+        self.first_offset, self.silent = filled(self.first_offset, NO_OFFSET), filled(self.silent, False)
         self._capacity = capacity
 
     def clear(self, row: int) -> None:
@@ -138,4 +141,6 @@ class Rows:
         self.next_step[row] = NO_TIME
         self.max_time[row] = NO_TIME
         self.next_offset[row] = 0
+        self.first_offset[row] = NO_OFFSET
+        self.silent[row] = False
         self.carry.put(slice(row, row + 1), Carry.empty(1, len(self.type.channels)))

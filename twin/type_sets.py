@@ -239,6 +239,8 @@ def _assembled(interface: Interface, contents: _Contents, channels: list[Channel
         max_ahead_ns=length["maxAhead"] if "maxAhead" in length else 3600 * NS_PER_S,
         on_delay_ns=_given(length, "onDelay", 0),
         off_delay_ns=_given(length, "offDelay", 3 * period_ns),
+        silent_after_ns=length.get("silentAfter"),
+        silence_alerts=length.get("silentAfter", 0) is not None,
         relationships=tuple(edge for _, edge in contents.relationships.values()),
         properties=tuple(properties),
         bases=tuple(contents.bases),

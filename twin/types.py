@@ -82,6 +82,7 @@ class TwinType:
     """A compiled twin type. Times are nanoseconds of event time.
 
     `max_ahead_ns` None: readings may be any distance ahead of their record's timestamp (simulated clocks).
+    `silent_after_ns`: how far others are ahead of a silent twin; None: twice as long as gaps are filled, `silence_alerts` or not.
     `bases` are all the interfaces that it extends, nearest first.
     """
 
@@ -93,6 +94,8 @@ class TwinType:
     max_ahead_ns: int | None
     on_delay_ns: int
     off_delay_ns: int
+    silent_after_ns: int | None = None
+    silence_alerts: bool = True
     relationships: tuple[RelationshipTerm, ...] = ()
     properties: tuple[PropertyTerm, ...] = ()
     bases: tuple[str, ...] = ()

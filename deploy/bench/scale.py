@@ -25,7 +25,7 @@ from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.log_record import PlainRecord
 from streams.scoring import TypeScorer
-from streams.silence import Silence
+from streams.silence import silent_states
 from twin.arena import Arena
 
 TWINS = (1_000, 10_000, 100_000)
@@ -75,7 +75,7 @@ class Fleet:
             definitions.apply(f"twin/{asset}".encode(), orjson.dumps({"asset": asset, "type": INTERFACE["@id"]}))
         self._folder = Folder(definitions)
         self.arena = self._folder.arena(definitions.types[str(INTERFACE["@id"])])
-        self.scorer, self._silence = TypeScorer(self.arena), Silence(self.arena)
+        self.scorer = TypeScorer(self.arena)
         self._random, self._offset, self._step = np.random.default_rng(1), 0, 0
 
     def step(self) -> tuple[int, float]:
@@ -107,8 +107,8 @@ class Fleet:
                 block.to_bytes()
             for state in outputs.states(scored, loud, names, self.scorer.conditions):  # type: ignore[arg-type]
                 state.to_bytes()
-        for state in self._silence.fallen_silent():
-            state.to_bytes()
+            for _, silent in silent_states(self.arena, closed.falls):
+                silent.to_bytes()
 
 
 def measure_one(twins: int) -> dict[str, float]:

@@ -4,10 +4,10 @@ In:   `Watched` seasons with their faults; the fleet graph.
 Out:  `Figure`s by kind of fault and in all.
 
 What counts. A fault of a sensor or gateway is found by an alert of its own twin, one of the process by an alert of its twin or of
-a neighbour in the fleet graph, raised while it lasts. A twin that falls silent is told as such without an alert: that finds a
-gap, and nothing else. An alert is true when it is of a twin that has a fault, or when it is raised anywhere while one of the
-process lasts, which moves the whole network. While the plant finds back after a fault, alerts that this may have caused count for
-nothing.
+a neighbour in the fleet graph, raised while it lasts: by the model (`anomaly`), or by a condition that asks no model (stuck, out
+of range, wrong unit, silent). An alert is true when it is of a twin that has a fault, or when it is raised anywhere while one of
+the process lasts, which moves the whole network. While the plant finds back after a fault, alerts that this may have caused count
+for nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from deploy.eval.vus import vus_pr
 from deploy.eval.watching import SeenAlert, Watched
 from deploy.eval.water_faults import KINDS, MOVED_KINDS, Fault
 from deploy.eval.water_season import DAY, HOUR, SETTLING_STEPS, STEP_S
+from streams.conditions import ANOMALY
 from twin.fleet import Fleet
 
 WITHIN_HOURS = (1, 3, 12)
@@ -41,6 +42,8 @@ class Outcome:
     strongest_near: bool | None  # of a fault of the process: whether the strongest early alert is of its twin or of a neighbour
     farthest_near: bool | None  # the same of the early alert whose readings are farthest from what was expected
     marked: bool  # quality marks on its own twin while it lasted
+    by_model: bool
+    by_condition: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,9 @@ def _found(name: str, outcomes: Sequence[Outcome]) -> list[Figure]:
             Figure(f"{name}, delay, p50", round(float(p50), 1), "min"),
             Figure(f"{name}, delay, p90", round(float(p90), 1), "min"),
         ]
+    rows.append(Figure(f"{name}, by the model", round(float(np.mean([one.by_model for one in outcomes])), 4), "of 1"))
+    if any(one.by_condition for one in outcomes):
+        rows.append(Figure(f"{name}, by a condition", round(float(np.mean([one.by_condition for one in outcomes])), 4), "of 1"))
     if any(one.marked for one in outcomes):
         rows.append(Figure(f"{name}, marked by quality", round(float(np.mean([one.marked for one in outcomes])), 4), "of 1"))
     places = [(one.strongest_near, one.farthest_near) for one in outcomes if one.strongest_near is not None]
@@ -146,8 +152,6 @@ def _outcome(season: Watched, fault: Fault, fleet: Fleet) -> Outcome:
     own = [one for one in during if one.asset == fault.asset]
     near = [one for one in during if one.asset in fleet.neighbours(fault.asset)] if fault.of_process else []
     told = [one.step + 1 for one in own + near]
-    if fault.kind == "gap":
-        told += [step + 1 for asset, step in season.silent if asset == fault.asset and fault.onset <= step < fault.end]
     strongest_near = farthest_near = None
     if fault.of_process and during:
         first = min(one.step for one in during)
@@ -163,6 +167,8 @@ def _outcome(season: Watched, fault: Fault, fleet: Fleet) -> Outcome:
         strongest_near,
         farthest_near,
         _marked(season, fault),
+        any(one.condition == ANOMALY for one in own + near),
+        any(one.condition != ANOMALY for one in own + near),
     )
 
 

@@ -21,6 +21,8 @@ COLUMNS = {
     "12 h": ("found within 12 h", "{:.0%}"),
     "p50, min": ("delay, p50", "{:.0f}"),
     "p90, min": ("delay, p90", "{:.0f}"),
+    "by model": ("by the model", "{:.0%}"),
+    "by condition": ("by a condition", "{:.0%}"),
     "located": ("located (own or next to it)", "{:.0%}"),
     "by deviation": ("located by deviation", "{:.0%}"),
     "top channel": ("top channel is the injected one", "{:.0%}"),

@@ -23,7 +23,6 @@ from streams.folding import Folder
 from streams.log_record import PlainRecord
 from streams.outputs import signal
 from streams.scoring import Scored, Switches, TypeScorer
-from streams.silence import Silences
 from streams.step_blocks import StepBlockBuilder
 from twin.arena import ClosedSteps
 from twin.block import StepBlock
@@ -115,7 +114,6 @@ class Watch:
         self.season = season
         self._source = season.hours()
         self._folder = Folder(season.definitions)
-        self._silences = Silences()
         self._scorers: dict[str, TypeScorer] = {}
         self._kept: dict[str, StepBlockBuilder] = {}
         self._pieces: dict[str, list[_Piece]] = {}
@@ -150,10 +148,9 @@ class Watch:
         for done, records in enumerate(islice(self._source, hours), 1):
             self._offset = records[-1].offset + 1
             for closed in self._folder.fold(records).closed:
+                arena, period_ns = self._folder.arenas[closed.type.id], closed.type.period_ns
+                self._silent += [(arena.asset_of[fall.row] or "", fall.known_ns // period_ns - 1) for fall in closed.falls]
                 collected.setdefault(closed.type.id, []).append(closed)
-            for arena in self._folder.arenas.values():
-                newest = int(arena.max_time.max()) // arena.type.period_ns
-                self._silent += [(state.asset, newest) for state in self._silences.of(arena).fallen_silent()]
             if done % HOURS_AT_ONCE == 0:
                 self._score(collected)
         self._score(collected)
@@ -191,8 +188,12 @@ class Watch:
 
     def _note(self, type_id: str, scored: Scored, transition: Transition, conditions: Conditions, assets: list[str]) -> None:
         """A raise is an alert; what its condition says within an hour may replace its evidence, as it does in alerting."""
-        step = int(scored.closed.step[transition.index])
-        key = assets[int(scored.closed.row[transition.index])], conditions.names[transition.condition]
+        fall = transition.fall
+        if fall is None:
+            step, row = int(scored.closed.step[transition.index]), int(scored.closed.row[transition.index])
+        else:
+            step, row = fall.known_ns // self.type_of(type_id).period_ns - 1, fall.row
+        key = assets[row], conditions.names[transition.condition]
         known = self._first_hour.get(key)
         hour = HOUR_NS // self.type_of(type_id).period_ns
         if transition.kind == "keep" and (known is None or step - known.step > hour):
@@ -200,7 +201,7 @@ class Watch:
         told = signal(scored, transition, conditions, assets)
         top = told.evidence.channels[0].name
         if transition.kind == "raise" or known is None:
-            surprise = float(scored.score[transition.index])
+            surprise = float(scored.score[transition.index]) if fall is None else 0.0
             alert = SeenAlert(key[0], type_id, key[1], step, surprise, top, top, told.evidence.deviation)
             self._first_hour[key] = alert
             self._alerts.append(alert)

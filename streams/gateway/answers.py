@@ -62,7 +62,7 @@ class EvidenceChannel(BaseModel):
     contribution: float
     unit: str | None
     detector: str | None = Field(
-        description="who finds it strangest: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit"
+        description="who sees it most: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit | silent"
     )
     off: float | None = Field(description="seen less what that detector expects, the mean over `over_s`")
     over_s: float | None = Field(description="seconds of event time over which that detector compares")

@@ -38,6 +38,7 @@ DETECTOR: Final = {
     "stuck": "a sensor that repeats itself",
     "out-of-range": "a value that the sensor can't have measured",
     "wrong-unit": "a number in another unit",
+    "silent": "nothing that came",
 }
 _LEAST_SHARE: Final = 0.1  # of a channel or detector that is worth a line
 
@@ -72,7 +73,7 @@ def evidence(alert: Alert) -> str:
         right=(1, 2, 4),
     )
     said = [sentence(one, alone=len(found.channels) == 1) for one in found.channels if one.contribution >= _LEAST_SHARE]
-    why = "".join(f"<div>{esc(_whole(one))}</div>" for one in said if one)
+    why = "".join(f"<div>{esc(_whole(one))}</div>" for one in said or [found.summary] if one)
     still = f"still active, {duration(alert.updated_ns - alert.onset_ns)} long at its last change"
     rows: list[tuple[str, Content]] = [
         ("State", Html(state_words(alert))),

@@ -42,7 +42,7 @@ HEALTH_MEANING: Final[dict[str, str]] = {
     "ok": "Behaves as its model expects.",
     "learning": "Its model is still learning what is normal. Until then it raises nothing.",
     "warning": "Stranger than usual, not yet an alarm.",
-    "alarm": "An alert is open: not what its model expects, past a limit, or a bad sensor.",
+    "alarm": "An alert is open: not what its model expects, past a limit, a bad sensor, or silent.",
     "silent": "No readings, while others go on.",
     WAITING: "Declared, but no reading has arrived yet.",
 }
@@ -103,8 +103,8 @@ def condition(alert: Alert) -> str:
 
     >>> condition_words("anomaly"), condition_words("limit:level:low"), condition_words("stuck:flow")
     ('unusual behaviour', 'level below its limit', 'flow sensor stuck')
-    >>> condition_words("out-of-range:level"), condition_words("wrong-unit:level")
-    ('level out of its range', 'level in a wrong unit')
+    >>> condition_words("out-of-range:level"), condition_words("wrong-unit:level"), condition_words("silent")
+    ('level out of its range', 'level in a wrong unit', 'nothing comes any more')
     """
     return condition_words(alert.condition)
 
@@ -123,13 +123,15 @@ def condition_words(name: str) -> str:
             return f"{channel} out of its range"
         case ["wrong-unit", channel]:
             return f"{channel} in a wrong unit"
+        case ["silent"]:
+            return "nothing comes any more"
     return name
 
 
 def headline(alert: Alert) -> str:
     """One line of evidence: the strongest channel, seen against expected."""
-    if not alert.evidence.channels:
-        return condition(alert)
+    if not alert.evidence.channels or alert.condition == "silent":
+        return alert.evidence.summary or condition(alert)
     top = alert.evidence.channels[0]
     short = unit(top.unit)
     seen = f"{top.name} {number(top.seen)} {short}".strip()

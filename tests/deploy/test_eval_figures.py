@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +84,11 @@ def fault(kind: str, asset: str, begin_h: float, end_h: float) -> Fault:
     return Fault(kind, asset, ("pressure",), 1.0, FIRST + round(begin_h * HOUR), FIRST + round(end_h * HOUR))
 
 
-def season(faults: list[Fault], alerts: list[SeenAlert], silent: list[tuple[str, int]] | None = None) -> Watched:
+def season(faults: list[Fault], alerts: list[SeenAlert]) -> Watched:
     shape = (3, 10 * DAY)
     score = np.random.default_rng(0).random(shape).astype(np.float32)
     nothing = np.zeros(shape, np.bool_)
-    return Watched(
-        FIRST, shape[1], DAY, {TYPE: StepFigures(("a", "b", "c"), score, nothing, nothing)}, alerts, silent or [], faults
-    )
+    return Watched(FIRST, shape[1], DAY, {TYPE: StepFigures(("a", "b", "c"), score, nothing, nothing)}, alerts, [], faults)
 
 
 def test_an_alert_is_about_a_fault_about_nothing_or_may_come_from_the_aftermath() -> None:
@@ -114,19 +113,21 @@ def test_a_fault_of_a_sensor_is_found_by_its_own_twin_one_of_the_process_by_a_ne
         alert("c", 121),  # far away
         alert("c", 136),
     ]
-    watched = season(faults, alerts, [("c", FIRST + 152 * HOUR)])
+    watched = season(faults, [*alerts, replace(alert("c", 152), condition="silent")])
     offset, near, far, gap = judge(watched, FLEET).outcomes
     assert (offset.delay, offset.first and offset.first.top, offset.strongest_near) == (2 * HOUR + 1, "demand", None)
     assert (near.delay, near.strongest_near) == (1, True)
     assert (far.delay, far.strongest_near) == (None, False)
     assert gap.delay == 2 * HOUR + 1
+    assert [(one.by_model, one.by_condition) for one in (offset, gap)] == [(True, False), (False, True)]
     by_name = {one.measure: one.value for one in figures([watched], FLEET)}
     assert by_name["water, all, found within 1 h"] == 0.25
     assert by_name["water, all, found within 3 h"] == 0.75
     assert by_name["water, offset, delay, p50"] == 125
     assert by_name["water, leak, located (own or next to it)"] == 0.5
     assert by_name["water, all, top channel is the injected one"] == 0
-    assert by_name["water, precision of alerts"] == pytest.approx(4 / 5)
+    assert by_name["water, precision of alerts"] == pytest.approx(5 / 6)
+    assert (by_name["water, gap, by the model"], by_name["water, gap, by a condition"]) == (0, 1)
     table, others = by_kind(figures([watched], FLEET))
     assert table.row_count == 4  # offset, leak, gap, all
     assert {one.measure for one in others} == {name for name in by_name if name.count(", ") == 1}

@@ -1,0 +1,117 @@
+"""Who falls silent by which record: what is found in batches of any size is what is found record by record."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from twin.arena import Arena
+from twin.reading import ReadingBatchBuilder
+from twin.silence import ROUNDS, Silence
+from twin.types import NS_PER_S, compile_type
+
+TYPE = compile_type(
+    {
+        "@context": ["dtmi:dtdl:context;3", "dtmi:livetwin:extension:stream;1"],
+        "@id": "dtmi:test:silence;1",
+        "@type": "Interface",
+        "samplingPeriod": "PT1S",
+        "maxAhead": "PT1H",
+        "contents": [{"@type": "Telemetry", "name": "flow", "schema": "double"}],
+    }
+)
+Reading = tuple[int, str, int]  # partition, asset, second
+Found = tuple[int, str, int, int, int]  # partition, asset, offset, last offset, since which second
+
+
+@dataclass
+class OneByOne:
+    """The rule, straight: after each record look at every twin of its partition."""
+
+    after: int
+    first: dict[tuple[int, str], int] = field(default_factory=dict)
+    last: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)  # newest second, last offset
+    silent: set[tuple[int, str]] = field(default_factory=set)
+
+    def take(self, offset: int, partition: int, asset: str, second: int) -> list[Found]:
+        me = partition, asset
+        self.first.setdefault(me, offset)
+        self.last[me] = max(second, self.last.get(me, (0, 0))[0]), offset
+        self.silent.discard(me)
+        mine = {who: told for who, told in self.last.items() if who[0] == partition}
+        front = max(newest for newest, _ in mine.values())
+        found = []
+        for who, (newest, own) in mine.items():
+            if who not in self.silent and front - newest > self.after and (offset - own) // len(mine) > ROUNDS:
+                self.silent.add(who)
+                found.append((*who, offset, own, newest + 1 + self.after))
+        return found
+
+
+def log_of(seed: int, twins: int, partitions: int) -> list[tuple[int, Reading]]:
+    """Twins that send in any order, some late, some not at all for a while."""
+    chance = random.Random(seed)
+    clock, offsets, back, made = 1000, [0] * partitions, dict[int, int](), list[tuple[int, Reading]]()
+    for turn in range(400):
+        clock += chance.random() < 0.7
+        twin = chance.randrange(twins * partitions)
+        if back.get(twin, 0) > turn:
+            continue
+        if chance.random() < 0.03:
+            back[twin] = turn + chance.randrange(20, 200)
+        partition = twin % partitions
+        late = chance.randrange(30) if chance.random() < 0.05 else 0
+        made.append((offsets[partition], (partition, f"twin-{twin}", clock - late)))
+        offsets[partition] += 1
+    return made
+
+
+def in_batches(log: list[tuple[int, Reading]], size: int, after: int) -> list[Found]:
+    arena = Arena(TYPE, capacity=2)
+    silence, found = Silence(arena, after), list[Found]()
+    for start in range(0, len(log), size):
+        builder = ReadingBatchBuilder(1)
+        for offset, (partition, asset, second) in log[start : start + size]:
+            builder.add(arena.row(asset, partition), [0], second * NS_PER_S, [1.0], offset, second * NS_PER_S)
+        batch = builder.build()
+        for fall in silence.follow(batch):
+            since = fall.time_ns // NS_PER_S
+            found.append((fall.partition, str(arena.asset_of[fall.row]), fall.offset, fall.last_offset, since))
+        arena.fold(batch)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("after", [3, 12])
+def test_batches_of_any_size_find_what_is_found_record_by_record(after: int) -> None:
+    several = 0
+    for seed in range(24):
+        log = log_of(seed, twins=1 + seed % 5, partitions=1 + seed % 2)
+        rule = OneByOne(after)
+        expected = sorted(one for offset, reading in log for one in rule.take(offset, *reading))
+        several += len(expected)
+        for size in (1, 7, 50, 1000):
+            assert in_batches(log, size, after) == expected
+    assert several > 20
+
+
+def test_a_reading_too_far_ahead_makes_nobody_silent() -> None:
+    arena = Arena(TYPE)
+    silence, builder = Silence(arena, 12), ReadingBatchBuilder(1)
+    for offset in range(40):
+        ahead = 7200 if offset > 20 else 0
+        builder.add(arena.row("a" if offset else "b", 0), [0], (1000 + ahead) * NS_PER_S, [1.0], offset, 1000 * NS_PER_S)
+    assert silence.follow(builder.build()) == []
+
+
+def test_a_backlog_that_comes_twin_by_twin_makes_nobody_silent() -> None:
+    arena = Arena(TYPE)
+    silence = Silence(arena, 12)
+    for offset, (asset, seconds) in enumerate([*((name, 1) for name in "abc"), *((name, 300) for name in "abc")]):
+        builder = ReadingBatchBuilder(1)
+        for second in range(seconds):
+            builder.add(arena.row(asset, 0), [0], (1000 + second) * NS_PER_S, [1.0], offset, 2000 * NS_PER_S)
+        batch = builder.build()
+        assert silence.follow(batch) == []
+        arena.fold(batch)

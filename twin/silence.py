@@ -1,0 +1,166 @@
+"""Silence: when the log has moved on without a twin. Told to the record, so batches, restarts and replays change nothing.
+
+In:   readings of one type, as they are about to be folded; the rows that they are of.
+Out:  `Fall`s: who fell silent, by which record; the flag `silent` of each row.
+Pure: no clock, no I/O.
+
+A twin is silent when others of its type and partition are more than `after` steps further in event time, and more than ROUNDS
+records of each have come since its own last one: the second tells it from a twin whose share of a backlog is still to come. Its
+own next record ends the silence. A twin alone with its type in a partition is never silent: nothing tells that time has gone on.
+
+Records that were folded before count as progress of the others, but not as signs of the twin: so a new owner of the partition
+that folds a stretch again, some of its twins being further on than others, finds what the first one found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.reading import NO_TIME, ReadingBatch
+from twin.rows import NO_OFFSET, Rows
+from twin.types import TwinType
+
+ROUNDS = 4  # records of every other twin that came since the last one of a silent twin
+_NEVER = np.iinfo(np.int64).max
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """A twin that fell silent."""
+
+    row: int
+    partition: int
+    offset: int  # of the record by which the others had gone on without it
+    last_offset: int  # of its last record
+    time_ns: int  # event time since when it counts as silent
+    for_ns: int  # how long nothing had come by then
+    known_ns: int  # event time that the others had reached with that record
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """R records of one partition: offset of each, the newest step by then, how many twins there were."""
+
+    partition: int
+    offset: Ints
+    front: Ints
+    twins: Ints
+
+
+class Silence:
+    """Who of one type is silent.
+
+    Args:
+        rows: state of the twins.
+        after: steps.
+    """
+
+    def __init__(self, rows: Rows, after: int) -> None:
+        self._rows = rows
+        self._after = after
+        self._front: dict[int, int] = {}  # partition → newest step that anyone has reached
+
+    @classmethod
+    def of(cls, type: TwinType, rows: Rows, gap_steps: int) -> Silence:
+        """As the type says; twice as long as gaps are filled where it says nothing."""
+        return cls(rows, 2 * gap_steps if type.silent_after_ns is None else -(-type.silent_after_ns // type.period_ns))
+
+    def drop(self, partition: int) -> None:
+        """The partition is another's now."""
+        self._front.pop(partition, None)
+
+    def follow(self, batch: ReadingBatch) -> list[Fall]:
+        """Who falls silent while these readings come; to be called before they are folded."""
+        at = np.arange(len(batch))
+        if self._rows.type.max_ahead_ns is not None:  # as folding refuses them
+            at = np.flatnonzero(batch.time_ns <= batch.record_time_ns + self._rows.type.max_ahead_ns)
+        if not len(at):
+            return []
+        partition = self._rows.partition[batch.row[at]]
+        first = int(partition[0])
+        if (partition == first).all():
+            return self._of_partition(first, batch, at)
+        return [one for each in np.unique(partition).tolist() for one in self._of_partition(each, batch, at[partition == each])]
+
+    def _of_partition(self, partition: int, batch: ReadingBatch, at: Ints) -> list[Fall]:
+        rows, period = self._rows, self._rows.type.period_ns
+        row, offset, step = batch.row[at], batch.offset[at], batch.time_ns[at] // period
+        fresh = offset >= rows.next_offset[row]
+        new = fresh & (rows.first_offset[row] == NO_OFFSET)
+        if new.any():
+            np.minimum.at(rows.first_offset, row[new], offset[new])
+        live = np.flatnonzero((rows.partition == partition) & (rows.first_offset != NO_OFFSET))
+        seen = live[rows.max_time[live] != NO_TIME]
+        front = self._front.get(partition)
+        if front is None:  # a new owner; what those that are further on had reached comes again
+            behind = seen[rows.next_offset[seen] <= offset.min()]
+            front = int((rows.max_time[behind] // period).max()) if len(behind) else int(step.min())
+        self._front[partition] = max(front, int(step.max()))
+
+        heard = np.zeros(rows.capacity, np.bool_)  # and not silent: each may fall silent before its next record
+        heard[seen] = ~rows.silent[seen]
+        last = np.full(rows.capacity, _NEVER)
+        last[heard] = rows.max_time[heard] // period
+        again = fresh & ~heard[row]
+        if again.any():
+            np.minimum.at(last, row[again], step[again])
+            rows.silent[row[again]] = False
+        # nearly always nobody: no record of these is far enough from what each twin had sent before them
+        twins = np.sort(rows.first_offset[live])
+        least = max(1, int(np.searchsorted(twins, offset.min(), side="right")))
+        far = last[live] < self._front[partition] - self._after
+        suspects = live[far & ((offset.max() + 1 - rows.next_offset[live]) // least > ROUNDS)]
+        if not len(suspects):
+            return []
+        order = np.argsort(offset, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(offset[order])), len(order) - 1)
+        records, reached = offset[order][ends], np.maximum(np.maximum.accumulate(step[order]), front)[ends]
+        progress = _Progress(partition, records, reached, np.maximum(np.searchsorted(twins, records, side="right"), 1))
+        mine = fresh & np.isin(row, suspects)
+        known = suspects[heard[suspects]]
+        return self._among(
+            np.concatenate([known, row[mine]]),
+            np.concatenate([rows.next_offset[known] - 1, offset[mine]]),
+            np.concatenate([last[known], step[mine]]),
+            progress,
+        )
+
+    def _among(self, row: Ints, offset: Ints, step: Ints, progress: _Progress) -> list[Fall]:
+        """Falls between one record of a twin and its next, of some twins. By record: row, offset, step."""
+        order = np.lexsort((offset, row))
+        row, offset, step = row[order], offset[order], _newest_so_far(row[order], step[order])
+        last_of_record = np.append((np.diff(row) != 0) | (np.diff(offset) != 0), True)
+        row, offset, step = row[last_of_record], offset[last_of_record], step[last_of_record]
+        following = np.append(np.where(np.diff(row) == 0, offset[1:], _NEVER), _NEVER)
+        begin = np.searchsorted(progress.offset, offset, side="right")
+        end = np.searchsorted(progress.offset, following, side="left")
+        some = np.flatnonzero(end > begin)
+        far = progress.front[end[some] - 1] - step[some] > self._after
+        far &= (progress.offset[end[some] - 1] - offset[some]) // progress.twins[begin[some]] > ROUNDS
+        falls = []
+        for one in some[far].tolist():
+            part = slice(int(begin[one]), int(end[one]))
+            left = progress.front[part] - step[one] > self._after
+            left &= (progress.offset[part] - offset[one]) // progress.twins[part] > ROUNDS
+            if left.any():
+                falls.append(
+                    self._fall(int(row[one]), int(offset[one]), int(step[one]), progress, part.start + int(left.argmax()))
+                )
+                self._rows.silent[row[one]] = following[one] == _NEVER
+        return sorted(falls, key=lambda fall: (fall.offset, fall.row))
+
+    def _fall(self, row: int, offset: int, step: int, progress: _Progress, at: int) -> Fall:
+        period = self._rows.type.period_ns
+        since, known = (step + 1 + self._after) * period, (int(progress.front[at]) + 1) * period
+        return Fall(row, progress.partition, int(progress.offset[at]), offset, since, self._after * period, known)
+
+
+def _newest_so_far(row: Ints, step: Ints) -> Ints:
+    """The largest step of each row up to each of its places; a row's stand beside each other."""
+    rank = np.cumsum(np.append(0, np.diff(row) != 0))
+    base, span = int(step.min()), int(step.max() - step.min()) + 1
+    return np.asarray(np.maximum.accumulate(rank * span + (step - base)) - rank * span + base)

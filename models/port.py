@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.stuck_runs import StuckRuns
 from twin.errors import LivetwinError
 
 LEARNING = -1  # row of a twin that the served version does not know yet
@@ -77,6 +78,11 @@ class Served(Protocol):
     @property
     def detector_steps(self) -> Mapping[str, int]:
         """Detectors, in the order in which `Scores` names them, with the steps over which each compares."""
+        ...
+
+    @property
+    def stuck_runs(self) -> StuckRuns:
+        """How long its channels repeat a value when all is well."""
         ...
 
     @property

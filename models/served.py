@@ -27,6 +27,7 @@ from models.port import LEARNING, Scores, VersionRefused
 from models.recorded import recorded
 from models.rounding import rounded
 from models.scoring_pass import BLOCKS, COMPARED, block_widths
+from models.stuck_runs import NOTHING, StuckRuns
 from models.windows import calendar
 
 AT_ONCE = 8192  # rows whose forecasts are held at once
@@ -54,6 +55,7 @@ class VersionInfo:
     architecture: Architecture
     layout: Layout
     alarms_per_twin_day: float = 0.02  # what `alarm_p` was calibrated to; versions of before did not tell
+    stuck_runs: StuckRuns = NOTHING  # neither did they of these
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class VersionInfo:
                 "assets": tuple(found["assets"]),
                 "architecture": Architecture(**found["architecture"]),
                 "layout": Layout(**found["layout"]),
+                "stuck_runs": StuckRuns.from_dict(found["stuck_runs"]) if "stuck_runs" in found else NOTHING,
             }
         )
 
@@ -115,6 +118,10 @@ class ServedModel:
         """Steps up to the scored one over which each detector compares, in the order of `Scores.leading`."""
         horizons = self.info.architecture.horizons
         return {"forecast": 1, "shift": horizons, "level": level.SHORT, "shape": self.info.layout.span}
+
+    @property
+    def stuck_runs(self) -> StuckRuns:
+        return self.info.stuck_runs
 
     @property
     def alarms_per_twin_day(self) -> float:

@@ -25,6 +25,7 @@ from models.network import Architecture, Forecaster
 from models.old_regime import for_training_and_judging, scaled
 from models.served import ServedModel, VersionInfo
 from models.split import HOLDOUT_SHARE, bad_marked, only_twins, split_in_time
+from models.stuck_runs import learn_runs
 from models.table_fitting import fit_all_tables
 from models.windows import DAY_NS, WEEK_NS, calendar, good_cells
 from twin.block import StepBlock
@@ -170,6 +171,7 @@ def train(
         architecture=architecture,
         layout=detectors.layout,
         alarms_per_twin_day=alarms_per_twin_day,
+        stuck_runs=learn_runs(block.values, good & (split.train | split.calibrate)[:, :, None]),
     )
 
     # p-values, and the p-value at which steps count towards an alarm

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.stuck_values import Repeats
 from twin.arena import ClosedSteps
 from twin.quality import Quality
 from twin.silence import Fall
@@ -61,6 +62,7 @@ class Conditions:
         self._low: list[tuple[int, int, float]] = []
         self._high: list[tuple[int, int, float]] = []
         self._stuck: list[tuple[int, int]] = []
+        self._learnt: list[tuple[int, int]] = []  # stuck too, as a version has learnt what is normal
         self._marked: list[tuple[int, int, Quality, int]] = []  # condition, channel, mark, k
         for index, channel in enumerate(type.channels):
             if channel.low_limit is not None:
@@ -69,8 +71,9 @@ class Conditions:
             if channel.high_limit is not None:
                 self._high.append((len(self.names), index, channel.high_limit))
                 self._name(f"limit:{channel.name}:high", index, channel.high_limit)
-            if channel.stuck_after is not None:
-                self._stuck.append((len(self.names), index))
+            if channel.stuck_after is not None or (channel.learns_stuck and channel.role == "sensor"):
+                of = self._learnt if channel.stuck_after is None else self._stuck
+                of.append((len(self.names), index))
                 self._name(f"stuck:{channel.name}", index, float("nan"))
             if channel.minimum is None and channel.maximum is None:
                 continue
@@ -83,6 +86,9 @@ class Conditions:
         self._silent = len(self.names) if type.silence_alerts else None
         if type.silence_alerts:
             self._name(SILENT, GONE, float("nan"))
+        self.learns_stuck = np.zeros(len(type.channels), np.bool_)
+        self.learns_stuck[[channel for _, channel in self._learnt]] = True
+        self._period_ns = type.period_ns
         self.declared = len(self.names)  # those behind are withdrawn
         self.onset = np.full((capacity, len(self.names)), OFF, np.int64)
         self.last_on = np.full((capacity, len(self.names)), OFF, np.int64)
@@ -130,7 +136,7 @@ class Conditions:
         """Which conditions are on, or cleared less than the off-delay ago, (N, K)."""
         return np.asarray(self.onset[rows] != OFF)
 
-    def holding(self, closed: ClosedSteps, at: Ints, alarm: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def holding(self, closed: ClosedSteps, at: Ints, alarm: NDArray[np.bool_], repeated: Repeats) -> NDArray[np.bool_]:
         """Which conditions hold at the closed steps `at`, (N, K); only good cells count against a limit."""
         values, quality = closed.values[at], closed.quality[at]
         on = np.zeros((len(values), len(self.names)), np.bool_)
@@ -142,6 +148,8 @@ class Conditions:
             on[:, condition] = good[:, channel] & (values[:, channel] > limit)
         for condition, channel in self._stuck:
             on[:, condition] = (quality[:, channel] & np.uint8(Quality.STUCK)) != 0
+        for condition, channel in self._learnt:
+            on[:, condition] = repeated.too_long[at, channel]
         beyond = np.flatnonzero((quality & np.uint8(Quality.OUT_OF_RANGE)).any(axis=1)) if self._marked else ()
         if len(beyond):
             self._mark(on, closed, at, beyond)
@@ -158,14 +166,27 @@ class Conditions:
                 marked = (bits != 0) & ~marked
             on[beyond, condition] = marked[:, -1] & (marked.sum(axis=1) >= k)
 
+    def lasting(self, at: Ints, repeated: Repeats) -> NDArray[np.bool_]:
+        """Which conditions hold at the closed steps `at` if they did at the step before, (N, K)."""
+        found = np.zeros((len(at), len(self.names)), np.bool_)
+        for condition, channel in self._learnt:
+            found[:, condition] = repeated.lasting[at, channel]
+        return found
+
     def follow(
-        self, rows: Ints, on: NDArray[np.bool_], time_ns: Ints, falls: Mapping[int, Sequence[tuple[int, Fall]]] | None = None
+        self,
+        rows: Ints,
+        on: NDArray[np.bool_],
+        time_ns: Ints,
+        falls: Mapping[int, Sequence[tuple[int, Fall]]] | None = None,
+        lasting: NDArray[np.bool_] | None = None,
     ) -> list[Transition]:
         """Move on by N closed steps; a twin's stand beside each other, in order.
 
         Transitions come as if all twins went step by step together, which no batch boundary changes for a twin.
 
         Args:
+            on, lasting: (N, K) conditions that hold at each step, and those that do if they did at the step before.
             falls: row → how many of its steps here came before it fell silent; rows without any step are allowed.
         """
         silent = {} if falls is None or self._silent is None else dict(falls)
@@ -176,7 +197,9 @@ class Conditions:
             concerned = on[begin:end].any(axis=0) | (self.onset[row] != OFF)
             for condition in np.flatnonzero(concerned).tolist():
                 if condition != self._silent:
-                    steps = zip(range(begin, end), on[begin:end, condition].tolist(), time_ns[begin:end].tolist(), strict=True)
+                    last = [False] * (end - begin) if lasting is None else lasting[begin:end, condition].tolist()
+                    holds = on[begin:end, condition].tolist()
+                    steps = zip(range(begin, end), holds, last, time_ns[begin:end].tolist(), strict=True)
                     found += [(one.index - begin, one) for one in self._follow(row, condition, steps)]
             if row in silent or (self._silent is not None and concerned[self._silent]):
                 found += self._follow_silence(row, begin, time_ns[begin:end].tolist(), silent.pop(row, ()))
@@ -203,11 +226,11 @@ class Conditions:
                     onset = OFF
         self.onset[row, condition], self.last_on[row, condition] = onset, last_on
 
-    def _follow(self, row: int, condition: int, steps: Iterable[tuple[int, bool, int]]) -> Iterator[Transition]:
-        """One condition of one twin; each step with its position, whether the condition holds, and when it closed."""
+    def _follow(self, row: int, condition: int, steps: Iterable[tuple[int, bool, bool, int]]) -> Iterator[Transition]:
+        """One condition of one twin; each step with its position, whether the condition holds, or lasts, and when it closed."""
         onset, last_on = int(self.onset[row, condition]), int(self.last_on[row, condition])
-        for index, holds, now in steps:
-            if holds:
+        for index, holds, lasts, now in steps:
+            if holds or (lasts and onset != OFF and last_on == now - self._period_ns):
                 kind: SignalKind = "raise" if onset == OFF else "keep"
                 onset, last_on = (now if onset == OFF else onset), now
                 yield Transition(index, condition, kind, onset)

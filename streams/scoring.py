@@ -19,6 +19,7 @@ from models.port import LEARNING, Served
 from models.risk import SEVERITIES, Heights, RiskState
 from models.row_arrays import RowArrays
 from streams.conditions import Conditions, Transition
+from streams.stuck_values import repeats
 from twin.arena import Arena, ClosedSteps
 from twin.reading import NO_TIME
 from twin.rows import Roster
@@ -154,15 +155,21 @@ class TypeScorer:
         promised = Promises.of(out.served, self.arena.type.period_ns).at(out.version[order], learning)
         alarm_at = self.thresholds.follow(rows, closed.step[order], found.height, promised)
         fallen = [fall for fall in closed.falls if self._scored_at(fall, roster)]
-        stirred = self._settle_calm(out, order, found, alarm_at, np.array([fall.row for fall in fallen], np.int64))
+        judged = np.where(out.learning, -1, out.version)
+        repeated = repeats(closed, out.served, judged, self.conditions.learns_stuck)
+        on = self.conditions.holding(closed, order, np.zeros(len(order), np.bool_), repeated).any(axis=1) & ~learning
+        if fallen:
+            on |= np.isin(rows, [fall.row for fall in fallen])
+        stirred = self._settle_calm(out, order, found, alarm_at, on)
         at, rows = order[stirred], rows[stirred]
         update = self.risk.follow(rows, Heights(found.recent[stirred], found.height[stirred]), alarm_at[stirred])
         out.risk[at] = update.risk
         out.alarm[at] = update.alarm & ~out.learning[at]
         out.severity[at] = update.severity
-        holding = self.conditions.holding(closed, at, out.alarm[at])
+        holding = self.conditions.holding(closed, at, out.alarm[at], repeated)
         holding[out.learning[at]] = False  # a twin that is still learning raises nothing
-        for one in self.conditions.follow(rows, holding, closed.time_ns[at], _placed(fallen, rows, closed.closed_by[at])):
+        falls, lasting = _placed(fallen, rows, closed.closed_by[at]), self.conditions.lasting(at, repeated)
+        for one in self.conditions.follow(rows, holding, closed.time_ns[at], falls, lasting):
             out.transitions.append(replace(one, index=int(at[one.index]) if one.fall is None else -1))
         return out
 
@@ -172,22 +179,18 @@ class TypeScorer:
         return served is not None and bool(self._tensor_rows(served, roster)[fall.row] != LEARNING)
 
     def _settle_calm(
-        self, out: Scored, order: Ints, found: Heights, alarm_at: NDArray[np.float64], fallen: Ints
+        self, out: Scored, order: Ints, found: Heights, alarm_at: NDArray[np.float64], on: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Risk of twins at which nothing is on, all their steps at once; which of `order` are steps of the others.
-
-        `fallen`: rows of those that fell silent.
 
         Nearly all twins nearly always: going through steps one by one costs as much as scoring them.
         """
         closed = out.closed
         rows = closed.row[order]
         calm = self.risk.calm(rows, found.height, alarm_at)
-        on = self.conditions.holding(closed, order, np.zeros(len(rows), np.bool_)).any(axis=1)
-        stirred = calm.stirred | (on & ~out.learning[order]) | self.conditions.active(rows).any(axis=1)
+        stirred = calm.stirred | on | self.conditions.active(rows).any(axis=1)
         stirred_rows = np.zeros(len(self.risk), np.bool_)
         stirred_rows[rows[stirred]] = True
-        stirred_rows[fallen] = True
         quiet = ~stirred_rows[rows]
         out.risk[order[quiet]] = calm.risk[quiet]
         last = np.ones(len(rows), np.bool_)

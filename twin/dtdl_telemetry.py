@@ -48,6 +48,7 @@ def read_telemetry(
         low_limit=low_limit,
         high_limit=high_limit,
         stuck_after=whole(element, "stuckAfter", at, findings, least=2),
+        learns_stuck="stuckAfter" not in element,
         out_of_range_after=_marked_after(element, "outOfRangeAfter", at, findings),
         wrong_unit_after=_marked_after(element, "wrongUnitAfter", at, findings),
         gap_rule=word(element, "gapRule", GapRule, "hold", at, findings),

@@ -26,8 +26,9 @@ class Channel:
     """One telemetry of a type. Limits are in the channel's own unit; None means unlimited.
 
     `minimum`/`maximum` bound what the sensor can say (outside: quality OUT_OF_RANGE); `low_limit`/`high_limit`
-    are alarm limits of the process; `stuck_after` is how many equal steps in a row mean a stuck sensor. `out_of_range_after` and
-    `wrong_unit_after` are how many of the last 2k - 1 steps, k, must be marked so for an alert; None: none is raised.
+    are alarm limits of the process; `stuck_after` is how many equal steps in a row mean a stuck sensor; None: as
+    versions have learnt, or never where not `learns_stuck`. `out_of_range_after` and `wrong_unit_after` are how many of
+    the last 2k - 1 steps, k, must be marked so for an alert; None: none is raised.
     `gap_rule` says how a gap of up to `gap_limit` steps is filled: the last good value, a line between the good values
     on both sides, or not at all. `spike_limit` is the largest change from one step to the next that the process can
     make, in units per step. `role` is what the channel is to the asset. `codes` are the words of an enumeration and
@@ -41,6 +42,7 @@ class Channel:
     low_limit: float | None = None
     high_limit: float | None = None
     stuck_after: int | None = None
+    learns_stuck: bool = True
     out_of_range_after: int | None = DEFAULT_MARKED_AFTER
     wrong_unit_after: int | None = DEFAULT_MARKED_AFTER
     gap_rule: GapRule = "hold"

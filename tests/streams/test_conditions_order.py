@@ -19,7 +19,7 @@ TYPE = compile_type(
         "offDelay": "PT3S",
     }
 )
-TWINS, NAMES = 3, 1
+TWINS, NAMES = 3, len(Conditions(TYPE, 1).names)
 
 
 @given(st.lists(st.lists(st.lists(st.booleans(), max_size=9), min_size=TWINS, max_size=TWINS), min_size=1, max_size=4))
@@ -29,7 +29,8 @@ def test_steps_at_once_give_what_they_give_one_by_one(batches: list[list[list[bo
     for batch in batches:
         rows = np.repeat(np.arange(TWINS), [len(steps) for steps in batch])
         rank = np.array([number for steps in batch for number in range(len(steps))], np.int64)
-        on = np.array([[holds] for steps in batch for holds in steps], np.bool_).reshape(-1, NAMES)
+        on = np.zeros((len(rows), NAMES), np.bool_)
+        on[:, 0] = [holds for steps in batch for holds in steps]
         time_ns = (clock + rank + 1) * NS_PER_S
         clock += 10
         expected = []

@@ -27,7 +27,7 @@ OFF_DELAY_S = 5
 
 
 def gauge(**settings: Any) -> dict[str, Any]:
-    flow = {"@type": ["Telemetry", "Length"], "name": "flow", "schema": "double", "unit": "metre", "minimum": 0, "maximum": 30}
+    flow = {"@type": ["Telemetry", "Length"], "name": "flow", "schema": "double", "unit": "metre", "minimum": 0, "maximum": 20}
     return {**INTERFACE, "@id": "dtmi:livetwin:test:Gauge;1", "contents": [{**flow, **settings}, INTERFACE["contents"][1]]}
 
 
@@ -100,8 +100,8 @@ def test_a_bad_sensor_raises_one_alert_at_its_third_step_that_clears_after_the_o
     assert (channel["name"], channel["detector"], channel["unit"], opened.severity) == ("flow", kind, "metre", "minor")
     assert opened.evidence["detectors"] == {kind: 1.0}
     if kind == "out-of-range":
-        assert (channel["seen"], channel["expected"], channel["off"]) == (700.0, 30.0, 670.0)
-        assert opened.evidence["summary"] == "flow is 670 m above what its sensor can say, 30 m"
+        assert (channel["seen"], channel["expected"], channel["off"]) == (700.0, 20.0, 680.0)
+        assert opened.evidence["summary"] == "flow is 680 m above what its sensor can say, 20 m"
     else:
         assert channel["seen"] == pytest.approx(usual()[BAD + 2] * FEET, rel=1e-4)
         assert "out of range in m" in opened.evidence["summary"]

@@ -150,8 +150,8 @@ class Conditions:
             on[:, condition] = (quality[:, channel] & np.uint8(Quality.STUCK)) != 0
         for condition, channel in self._learnt:
             on[:, condition] = repeated.too_long[at, channel]
-        beyond = np.flatnonzero((quality & np.uint8(Quality.OUT_OF_RANGE)).any(axis=1)) if self._marked else ()
-        if len(beyond):
+        beyond = np.flatnonzero((quality & np.uint8(Quality.OUT_OF_RANGE)).any(axis=1))
+        if self._marked and len(beyond):
             self._mark(on, closed, at, beyond)
         return on
 

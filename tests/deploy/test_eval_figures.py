@@ -126,7 +126,7 @@ def test_a_fault_of_a_sensor_is_found_by_its_own_twin_one_of_the_process_by_a_ne
     assert by_name["water, offset, delay, p50"] == 125
     assert by_name["water, leak, located (own or next to it)"] == 0.5
     assert by_name["water, all, top channel is the injected one"] == 0
-    assert by_name["water, precision of alerts"] == pytest.approx(5 / 6)
+    assert by_name["water, precision of alerts"] == 0.8333
     assert (by_name["water, gap, by the model"], by_name["water, gap, by a condition"]) == (0, 1)
     table, others = by_kind(figures([watched], FLEET))
     assert table.row_count == 4  # offset, leak, gap, all

@@ -5,12 +5,14 @@ Out:  stage `golden faults`: how many of the same faults each finds at its own t
 
 A fault is a channel of one twin that, for FAULT_STEPS, is off by a number of the twin's own spreads, drifts away, jumps
 there and back, stands still, or shows what it showed some time earlier. Places, twins and channels are drawn by a fixed seed
-from where all of the window is calm; sizes come from the record, never from a version. Found means: an alarm rises
-while the fault lasts, so a version that is always in alarm finds nothing.
+from where all of the window is calm; sizes come from the record, never from a version. They double from far below what any
+version finds, so how many are found tells how small a fault may be. Found means: an alarm rises while the fault lasts, so a
+version that is always in alarm finds nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,10 +31,12 @@ FAULT_STEPS = 24
 LEAD_STEPS = 8  # scored before the fault begins: who is in alarm already finds nothing
 PLACES = 4  # times at which faults begin
 TWINS = 12  # that a fault of each kind and size is put into, at each place
-SIZES = (1.0, 2.0, 4.0)  # in spreads of the twin's channel: what is larger every version finds, and says nothing
+SIZED = ("offset", "drift", "spikes")
+SIZES = tuple(2.0**power for power in range(-6, 3))  # in spreads of the twin's channel: from what none finds to what all do
+TURNS = 3  # each twin gets every third size of a kind
 GROSS = 32.0  # spreads: larger than what any twin does by itself
 GOOD_SHARE = 0.9  # of a window's cells
-FEWER = 0.05  # share of the faults that a candidate may find fewer than the champion
+FEWER = 0.05  # share of what the champion finds that a candidate may find less
 SURE = 0.01  # chance that it finds as many and was unlucky
 GROSS_FOUND = 0.1  # of them, by a first model: one from a short record may have to be cautious, none may be blind
 GROSS_MIN = 6  # gross faults needed to say anything
@@ -50,36 +54,81 @@ class Fault:
     lag: int  # steps back, of what is shown again
 
 
-def golden_faults(candidate: Served, champion: Served | None, stretch: Stretch) -> Stage:
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Faults for one stretch, and which of them candidate and champion find, (F,) each."""
+
+    stretch: Stretch
+    window: int
+    faults: tuple[Fault, ...]
+    mine: NDArray[np.bool_]
+    theirs: NDArray[np.bool_] | None
+
+    @classmethod
+    def of(cls, candidate: Served, champion: Served | None, stretch: Stretch) -> Golden:
+        window = max(candidate.window, champion.window if champion is not None else 0)
+        known = candidate.rows(stretch.block.assets) != LEARNING
+        if champion is not None:
+            known &= champion.rows(stretch.block.assets) != LEARNING
+        faults = drawn(stretch, known, window)
+        mine = found(candidate, stretch, faults, window)
+        theirs = found(champion, stretch, faults, window) if champion is not None else None
+        return cls(stretch, window, tuple(faults), mine, theirs)
+
+    @property
+    def gross(self) -> NDArray[np.bool_]:
+        return np.array([fault.size == GROSS for fault in self.faults], np.bool_)
+
+    @property
+    def enough(self) -> bool:
+        return bool(self.gross.sum() >= GROSS_MIN)
+
+    def of_another(self, served: Served) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which of the faults another version finds, and which are put into twins that it knows, (F,) each."""
+        at = served.rows(self.stretch.block.assets) != LEARNING
+        known = np.array([at[fault.row] for fault in self.faults], np.bool_)
+        return found(served, self.stretch, self.faults, max(self.window, served.window)) & known, known
+
+
+def golden_faults(golden: Golden) -> Stage:
     """The stage. A first model must find some of the gross faults; a later one, of all, about as many as the champion."""
-    name = "golden faults"
-    window = max(candidate.window, champion.window if champion is not None else 0)
-    known = candidate.rows(stretch.block.assets) != LEARNING
-    if champion is not None:
-        known &= champion.rows(stretch.block.assets) != LEARNING
-    faults = drawn(stretch, known, window)
-    gross = np.array([fault.size == GROSS for fault in faults], np.bool_)
-    if gross.sum() < GROSS_MIN:
-        return Stage(name, True, f"no {window + FAULT_STEPS} calm steps in a row to put faults into", {"golden_faults": 0.0})
-    mine = found(candidate, stretch, faults, window)
+    name, faults, mine, theirs, gross = "golden faults", golden.faults, golden.mine, golden.theirs, golden.gross
+    if not golden.enough:
+        text = f"no {golden.window + FAULT_STEPS} calm steps in a row to put faults into"
+        return Stage(name, True, text, {"golden_faults": 0.0})
     figures = {"golden_faults": float(len(faults)), "candidate_golden_found": float(mine.mean())}
     for kind in dict.fromkeys(fault.kind for fault in faults):
         figures[f"candidate_golden_{kind}"] = float(mine[[fault.kind == kind for fault in faults]].mean())
-    if champion is None:
+    if theirs is None:
         share = float(mine[gross].mean())
         text = f"{mine[gross].sum()} of {gross.sum()} faults of {GROSS:.0f} spreads found"
         if share < GROSS_FOUND:
             return Stage(name, False, f"{text}, {GROSS_FOUND:.0%} at least expected", figures)
         return Stage(name, True, f"{text}, {mine.sum()} of {len(faults)} in all", figures)
-    theirs = found(champion, stretch, faults, window)
     figures["champion_golden_found"] = float(theirs.mean())
-    lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
     text = f"finds {mine.sum()} of {len(faults)} injected faults against {theirs.sum()} of the champion"
-    fewer = lost - won > FEWER * len(faults) and stats.binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < SURE
-    if fewer:
+    if surely_fewer(faults, mine, theirs):
         by_kind = _lost_by_kind(faults, theirs, mine)
-        return Stage(name, False, f"{text}, {FEWER * len(faults):.0f} fewer are allowed (most lost: {by_kind})", figures)
+        return Stage(name, False, f"{text}, {allowed(theirs)} fewer are allowed (most lost: {by_kind})", figures)
     return Stage(name, True, text, figures)
+
+
+def allowed(theirs: NDArray[np.bool_]) -> int:
+    """How many fewer than these may be found."""
+    return int(FEWER * theirs.sum())
+
+
+def surely_fewer(faults: Sequence[Fault], mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> bool:
+    """Whether fewer are found than is allowed, and not by chance: paired, faults of one twin and time being one sample."""
+    lost = theirs.astype(np.int64) - mine
+    if lost.sum() <= allowed(theirs):
+        return False
+    _, sample = np.unique([(fault.row, fault.onset) for fault in faults], axis=0, return_inverse=True)
+    each = np.bincount(sample.ravel(), lost)
+    if len(each) < 2:
+        return True
+    error = float(each.std(ddof=1)) / math.sqrt(len(each))
+    return bool(each.mean() > error * stats.t.isf(SURE, len(each) - 1))
 
 
 def drawn(stretch: Stretch, known: NDArray[np.bool_], window: int) -> list[Fault]:
@@ -98,22 +147,23 @@ def drawn(stretch: Stretch, known: NDArray[np.bool_], window: int) -> list[Fault
     ok = enough & (calm[:, begins - 1] == 1) & known[:, None]
     random = np.random.default_rng(_SEED)
     faults: list[Fault] = []
-    for part in np.array_split(np.arange(len(begins)), min(PLACES, len(begins))):
+    for place, part in enumerate(np.array_split(np.arange(len(begins)), min(PLACES, len(begins)))):
         usable = part[ok[:, part].any(axis=0)]
         if not len(usable):
             continue
         at = int(random.choice(usable))
         twins = random.permutation(np.flatnonzero(ok[:, at]))[:TWINS]
-        for row in twins.tolist():
-            for kind, size in _kinds():
+        for number, row in enumerate(twins.tolist()):
+            for kind, size in _kinds(place + number):
                 channel = int(random.integers(len(block.channels)))
                 sign, lag = float(random.choice((-1.0, 1.0))), int(random.integers(FAULT_STEPS // 2, FAULT_STEPS + 1))
                 faults.append(Fault(kind, size, row, channel, int(begins[at]), sign, lag))
     return faults
 
 
-def _kinds() -> Sequence[tuple[str, float]]:
-    sized = [(kind, size) for kind in ("offset", "drift", "spikes") for size in SIZES]
+def _kinds(number: int) -> list[tuple[str, float]]:
+    """Kinds and sizes for the twin of this number: a part of the sizes of each kind, the others for the next twins."""
+    sized = [(kind, size) for at, kind in enumerate(SIZED) for size in SIZES[(number + at) % TURNS :: TURNS]]
     return [*sized, ("offset", GROSS), ("stuck", 0.0), ("uncorrelated", 0.0)]
 
 

@@ -1,7 +1,7 @@
-"""Gate stages on the newest steps, which neither version was trained on: forecasts and coverage, then alarms and p-values.
+"""Gate stage on the newest steps, which neither version was trained on: forecasts and coverage; both versions side by side.
 
 In:   both versions' evaluations of one stretch (`Judged`).
-Out:  stages `hold-out` and `calibration`.
+Out:  stage `hold-out`; the figures that `calibration` looks at.
 The shadow judges live steps by the same figures.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from models.evaluate import Evaluation, evaluate
 from models.gate_stage import Stage, Stretch
@@ -28,9 +27,7 @@ TWINS_WORSE = 0.02  # share of the twins that may be worse by more
 TWINS_LOST = 0.02  # share of the champion's judged twin-steps that a candidate may leave unscored
 MEMORY = 8  # steps over which differences of loss say much the same
 SURE = 3.0  # standard errors
-CALIBRATION_WORST = 4.0  # realised over promised share of p < 0.05 beyond which a version is refused
 TWIN_STEPS_MIN = 32
-ALARMS_MIN = 2.0  # of a first model: a short hold-out explains none
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,34 +121,6 @@ def hold_out(judged: Judged, figures: dict[str, float]) -> Stage:
         )
     noise = f" (up to {LOSS_TOLERANCE} worse counts as equal: it has learnt from newer steps)" if worse > 0 else ""
     return Stage(name, True, f"{loss}{noise} on the same {n} twin-steps", {"twins_worse": float(len(twins))})
-
-
-def calibration(judged: Judged, figures: dict[str, float], *, alarms_per_twin_day: float) -> Stage:
-    """Alarms that the target explains, p-values that are as rare as they say."""
-    name, days = "calibration", figures["twin_days"]
-    allowed = float(stats.poisson.ppf(0.999, alarms_per_twin_day * days))
-    raised, strange = figures["candidate_alarms"], figures["candidate_share_p05"] / 0.05
-    other = "champion_alarms" in figures
-    most = max(allowed, figures["champion_alarms"] if other else ALARMS_MIN)
-    if raised > most:
-        by = f"the champion raised {figures['champion_alarms']:.0f} and " if other else ""
-        return Stage(
-            name,
-            False,
-            f"{raised:.0f} alarms in {days:.1f} twin-days of the hold-out, {by}{most:.0f} at most expected "
-            f"at the target of {alarms_per_twin_day} a twin-day",
-        )
-    theirs = figures["champion_share_p05"] / 0.05 if other else 0.0
-    if strange > CALIBRATION_WORST and strange > theirs:
-        beside = f" (champion {theirs * 5:.0f} %)" if other else ""
-        return Stage(name, False, f"{strange * 5:.0f} % of hold-out steps have p < 0.05, expected about 5 %{beside}")
-    against = f" against {figures['champion_alarms']:.0f}" if other else f" (at most {most:.0f})"
-    beside = f" against {theirs * 5:.1f} %" if other else ""
-    return Stage(
-        name,
-        True,
-        f"{raised:.0f} alarms{against} in {days:.1f} twin-days, {strange * 5:.1f} % of steps with p < 0.05{beside}",
-    )
 
 
 def twins_worse(difference: NDArray[np.float64]) -> Sequence[tuple[int, float]]:

@@ -16,9 +16,9 @@ import torch
 from scipy import stats
 
 from models import version as version_file
+from models.gate_calibration import too_strange
 from models.gate_cost import latency
 from models.gate_holdout import (
-    CALIBRATION_WORST,
     LOSS_TOLERANCE,
     TWIN_STEPS_MIN,
     TWIN_TOLERANCE,
@@ -101,9 +101,8 @@ def _losses(judged: Judged, figures: dict[str, float], job: LiveJob) -> Iterator
         row, by = twins[0]
         worst = f"the worst, {job.block.assets[row]}, by {by:.2f}"
         yield f"{len(twins)} twins are worse by more than {TWIN_TOLERANCE} nats, {allowed} at most expected ({worst})"
-    strange, other = figures["candidate_share_p05"], figures["champion_share_p05"]
-    if strange > CALIBRATION_WORST * 0.05 and strange > other:
-        yield f"{strange:.0%} of steps have p < 0.05, about 5 % expected, {other:.0%} before"
+    if (stranger := too_strange(judged, figures)) is not None:
+        yield stranger
 
 
 def _load(job: LiveJob, weights: Weights) -> ServedModel:

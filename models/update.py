@@ -32,7 +32,8 @@ class UpdateJob:
     """What one update needs.
 
     `fine_tune` False: the backbone is trained anew (first model, or far more steps than the backbone has seen).
-    `old`: stretches from before the block, what must not train marked bad; None: nothing is remembered.
+    `old`: stretches from before the block, what must not train marked bad; None: nothing is remembered. `shadow`: a version that
+    passes the gate stands in the shadow before it serves. `earlier`: versions that served before the champion, the oldest first.
     """
 
     home: Path
@@ -46,6 +47,8 @@ class UpdateJob:
     seed: int
     threads: int
     old: Stretches | None = None
+    shadow: bool = False
+    earlier: tuple[Weights, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class DriftFound:
 class Update:
     """A trained version, written, and the gate's word on it: in all, and stage by stage. `trigger`: why it was trained at all.
 
-    `judged_to_ns`: end of the newest step that training or gate has seen.
+    `judged_to_ns`: end of the newest step that training or gate has seen. `anchors`: versions that were the best on the hold-out.
     """
 
     version: str
@@ -107,6 +110,7 @@ class Update:
     judged_to_ns: int | None = None
     origin: Origin | None = None
     compute: Compute | None = None
+    anchors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

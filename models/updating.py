@@ -17,7 +17,7 @@ from models.gate_stage import Stretch
 from models.port import VersionRefused
 from models.served import ServedModel
 from models.training import HOLDOUT_SHARE, TrainingImpossible, train
-from models.update import Update, UpdateFailed, UpdateJob
+from models.update import Update, UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ OLD_SHARE = 0.1  # oldest steps of the block, on which a candidate shows what it
 
 def update(job: UpdateJob) -> Update | UpdateFailed:
     """Carry out one update. Expected failures come back as `UpdateFailed`."""
-    champion = _champion(job)
+    champion = _loaded(job, job.champion)
     try:
         trained = train(
             type=job.type,
@@ -56,6 +56,8 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         start=first - context,
         alarms_per_twin_day=job.alarms_per_twin_day,
         exclude=job.exclude[:, context:],
+        shadow=job.shadow,
+        earlier=[one for weights in job.earlier if (one := _loaded(job, weights)) is not None],
         old=[
             Stretch(job.block.between(0, oldest), min(window, oldest), job.exclude[:, :oldest]),
             *(remembered(job.old, job.block.channels, window) if job.old is not None else ()),
@@ -75,19 +77,20 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         figures={name: value for name, value in figures.items() if math.isfinite(value)},  # JSON knows no NaN
         stages=decision.stages,
         judged_to_ns=int(job.block.time_ns()[-1]),
+        anchors=decision.anchors,
     )
 
 
-def _champion(job: UpdateJob) -> ServedModel | None:
-    """The champion, or None where it can't serve anyway: then there is nothing to compare with."""
-    if job.champion is None:
+def _loaded(job: UpdateJob, weights: Weights | None) -> ServedModel | None:
+    """A version that serves or has served, or None where it can't serve anyway: then there is nothing to compare with."""
+    if weights is None:
         return None
     try:
-        path = WeightFiles(job.home).verify(job.champion.uri, job.champion.sha256)
-        return version_file.load(path, expect_sha256=job.champion.sha256, expect_contract=job.type.contract, device="cpu")
+        path = WeightFiles(job.home).verify(weights.uri, weights.sha256)
+        return version_file.load(path, expect_sha256=weights.sha256, expect_contract=job.type.contract, device="cpu")
     except VersionRefused as refusal:
         log.warning(
-            "champion-not-loaded",
-            extra={"model": job.type.slug, "version": job.champion.version, "reason": refusal.reason, "found": str(refusal)},
+            "version-not-loaded",
+            extra={"model": job.type.slug, "version": weights.version, "reason": refusal.reason, "found": str(refusal)},
         )
         return None

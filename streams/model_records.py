@@ -45,6 +45,9 @@ class ModelVersion(Record):
     judged_to_ns: int | None = Field(
         default=None, description="end of the newest step that training or gate saw; live steps to judge it on come after"
     )
+    anchors: list[str] = Field(
+        default=[], description="versions that were the best on its hold-out: the next one is compared with them too"
+    )
     run_id: str | None = Field(default=None, description="MLflow run")
     origin: Origin | None = Field(default=None, description="what it was trained on and how it is built; null: no weights")
     compute: Compute | None = Field(default=None, description="time, energy and software that training and gate took")

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from models.port import VersionRefused
+from models.update import Weights
 from streams.model_records import GateStage, ModelCommand, ModelVersion
 from streams.models_topic import ModelsView, ModelView
 
+EARLIER = 4  # champions before the one that serves that a candidate is compared with
 _AND = " · "  # between why a version was made champion and what became of it
 
 
@@ -41,6 +43,17 @@ def before(model: ModelView, *, earlier_than: ModelVersion | None = None) -> Mod
     return next((one for one in served if earlier_than is None or one.time_ns < earlier_than.time_ns), None)
 
 
+def earlier_champions(model: ModelView | None) -> tuple[Weights, ...]:
+    """Champions before the one that serves, the oldest first: those that were the best when it was judged, and the last ones."""
+    champion = model.champion if model is not None else None
+    if model is None or champion is None:
+        return ()
+    served = [one for one in model.history() if one.decision == "retired" and one.uri and one.contract == champion.contract]
+    served = [one for one in served if one.version != champion.version]
+    chosen = sorted(served, key=lambda one: one.version not in champion.anchors)[:EARLIER]
+    return tuple(Weights(one.version, one.uri, one.sha256) for one in sorted(chosen, key=lambda one: one.time_ns))
+
+
 def rolled_back_twin(model: ModelView | None, version: str) -> str | None:
     """The version that was rolled back and had the same content: ids end with digits of its hash. None: there was none."""
     content = version.partition("-")[2]
@@ -49,7 +62,7 @@ def rolled_back_twin(model: ModelView | None, version: str) -> str | None:
 
 
 def named(view: ModelsView) -> Collection[str]:
-    """Versions that must stay: the aliases', and those that a processor needs to fold a stretch of the log again.
+    """Versions that must stay: the aliases', what these are compared with, those that a processor needs to fold a stretch again.
 
     Of all models, as a revision of a type may serve another's file.
     """
@@ -58,6 +71,7 @@ def named(view: ModelsView) -> Collection[str]:
         named |= {switch.version for serving in model.serving.values() for switch in serving.switches}
         if model.alias is not None:
             named |= {version for version in (model.alias.champion, model.alias.previous, model.alias.challenger) if version}
+            named |= {anchor for one in (model.champion, model.challenger) if one is not None for anchor in one.anchors}
     return named
 
 

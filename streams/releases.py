@@ -64,6 +64,7 @@ class Releases(ReleaseWriting):
                 trigger=update.trigger or None,
                 stages=[GateStage(name=stage.name, passed=stage.passed, why=stage.why) for stage in update.stages],
                 judged_to_ns=update.judged_to_ns,
+                anchors=list(update.anchors),
                 origin=update.origin,
                 compute=update.compute,
             )

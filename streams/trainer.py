@@ -29,6 +29,7 @@ from streams.lag import TRAINER, NotedPosition, group_of
 from streams.live_watch import LiveRules, LiveWatch
 from streams.model_records import ModelAlias, ModelCommand
 from streams.models_topic import Change, ModelsView, follow
+from streams.release_choices import earlier_champions
 from streams.releases import Releases
 from streams.remembering import Remembering
 from streams.replaying import Replay
@@ -234,6 +235,8 @@ class Trainer:
                 seed=self._rules.seed,
                 threads=self._rules.threads,
                 old=old,
+                shadow=self._rules.shadow_steps > 0,
+                earlier=earlier_champions(self._view.get(type.slug)),
             )
         )
         if stop.is_set():

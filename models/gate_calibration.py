@@ -1,0 +1,78 @@
+"""Gate stage on calibration: alarms that the target explains, p-values that are about as rare as they say.
+
+In:   both versions' evaluations of one stretch (`Judged`) and their figures.
+Out:  stage `calibration`; what is to be said against a version's p-values, which live steps are judged by too.
+
+Both counts are noisy: alarms are few, and a strange hour is strange at all its steps. So a candidate's are compared with the
+champion's on the same steps, and what chance explains is not held against it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from models.batch_means import mean_and_chance
+from models.gate_holdout import Judged
+from models.gate_stage import Stage
+
+SHARE = 0.05  # of steps with p < SHARE, as promised
+SHARE_WORST = 0.2  # of steps with p < SHARE from which on a version is compared with the champion, or a first one refused
+SHARE_MORE = 0.02  # by which the candidate's may be above the champion's, besides what chance explains
+LOWER_LOSS = 1.5  # times the champion's, when the loss is surely lower: it follows a drift, of which its tables have seen little
+SURE = 0.01  # chance that a difference is none
+ALARMS_MIN = 2.0  # of a first model: a short hold-out explains none
+ALARMS_CHANCE = 0.05  # that a version which alarms as often as the champion has more than is allowed
+TWIN_DAYS_MIN = 1.0  # below which alarms say too little, where the shadow will judge them
+
+
+def calibration(judged: Judged, figures: dict[str, float], *, alarms_per_twin_day: float, shadow: bool) -> Stage:
+    """The stage. `shadow`: a version that passes is judged by its alarms on live steps before it serves."""
+    name, days = "calibration", figures["twin_days"]
+    raised, other = figures["candidate_alarms"], figures.get("champion_alarms")
+    most = float(stats.poisson.ppf(0.999, alarms_per_twin_day * days))
+    most = max(most, ALARMS_MIN if other is None else float(stats.poisson.ppf(1 - ALARMS_CHANCE, other)))
+    little = shadow and other is not None and days < TWIN_DAYS_MIN
+    if raised > most and not little:
+        by = f"the champion raised {other:.0f} and " if other is not None else ""
+        return Stage(
+            name,
+            False,
+            f"{raised:.0f} alarms in {days:.1f} twin-days of the hold-out, {by}{most:.0f} at most expected "
+            f"at the target of {alarms_per_twin_day} a twin-day",
+        )
+    if (stranger := too_strange(judged, figures)) is not None:
+        return Stage(name, False, f"of the hold-out {stranger}")
+    against = f" against {other:.0f}" if other is not None else f" (at most {most:.0f})"
+    told = " (too little to judge alarms by: the shadow will)" if little else ""
+    beside = f" against {figures['champion_share_p05']:.1%}" if other is not None else ""
+    share = f"{figures['candidate_share_p05']:.1%} of steps with p < {SHARE}{beside}"
+    return Stage(name, True, f"{raised:.0f} alarms{against} in {days:.1f} twin-days{told}, {share}")
+
+
+def too_strange(judged: Judged, figures: dict[str, float]) -> str | None:
+    """What is to be said against p-values that are less rare than they say; None: nothing."""
+    mine = figures["candidate_share_p05"]
+    if mine <= SHARE_WORST:
+        return None
+    said = f"{mine:.0%} of steps have p < {SHARE}, expected about {SHARE:.0%}"
+    period_ns, both = judged.stretch.block.period_ns, judged.both
+    strange = np.where(both, judged.mine.p_value < SHARE, np.nan)
+    if judged.theirs is None:
+        _, by_chance = mean_and_chance(strange - SHARE_WORST, period_ns, SURE)
+        return said if mine > SHARE_WORST + by_chance else None
+    factor = LOWER_LOSS if _loss_is_lower(judged) else 1.0
+    theirs = figures["champion_share_p05"]
+    allowed = np.where(both, judged.theirs.p_value < SHARE, np.nan) * factor
+    more, by_chance = mean_and_chance(strange - allowed, period_ns, SURE)
+    if more <= max(SHARE_MORE, by_chance):
+        return None
+    times = f", {factor:g} times that is allowed as the loss is lower" if factor > 1 else ""
+    return f"{said} (champion {theirs:.0%}{times}; chance explains {by_chance:.1%})"
+
+
+def _loss_is_lower(judged: Judged) -> bool:
+    mine, theirs = judged.losses()
+    assert theirs is not None
+    lower, by_chance = mean_and_chance(theirs - mine, judged.stretch.block.period_ns, SURE)
+    return lower > by_chance

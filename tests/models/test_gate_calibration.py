@@ -1,0 +1,91 @@
+"""Calibration beside the champion: what chance explains, and what following a drift explains, is no reason to refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.batch_means import mean_and_chance
+from models.gate_calibration import calibration
+from models.gate_holdout import Judged
+from models.gate_stage import Stage, Stretch
+from models.training import Trained
+from tests.models.fleets import PERIOD_NS, rhythm
+
+
+@pytest.fixture(scope="module")
+def judged(trained: Trained) -> Judged:
+    return Judged.of(trained.model, trained.model, Stretch(rhythm(seed=9).between(450, 700), 64))
+
+
+def strange(judged: Judged, share: float, *, seed: int, lasting: int = 1) -> np.ndarray:
+    """p-values of which this share is below 0.05, so many steps in a row."""
+    random = np.random.default_rng(seed)
+    twins, steps = judged.mine.p_value.shape
+    low = np.repeat(random.random((twins, steps // lasting + 1)) < share, lasting, axis=1)[:, :steps]
+    return np.where(low, 0.01, 0.5).astype(np.float32)
+
+
+def judge(
+    judged: Judged, mine: np.ndarray, theirs: np.ndarray, *, nats: float = 0.0, shadow: bool = False, **figures: float
+) -> Stage:
+    """The stage's word, with these p-values and a champion, below 0 a candidate, whose loss is higher by some `nats`."""
+    assert judged.theirs is not None
+    wider = [(one.spread * np.exp(max(by, 0.0))).astype(np.float32) for one, by in ((judged.mine, -nats), (judged.theirs, nats))]
+    mine_of, theirs_of = (
+        replace(judged.mine, p_value=mine, spread=wider[0]),
+        replace(judged.theirs, p_value=theirs, spread=wider[1]),
+    )
+    changed = Judged(judged.stretch, mine_of, theirs_of)
+    return calibration(changed, changed.figures() | figures, alarms_per_twin_day=0.02, shadow=shadow)
+
+
+def test_as_strange_as_the_champion_is_no_reason_to_refuse(judged: Judged) -> None:
+    theirs = strange(judged, 0.3, seed=1, lasting=12)
+    assert judge(judged, theirs, theirs).passed
+    assert judge(judged, strange(judged, 0.31, seed=2, lasting=12), theirs).passed
+    assert judge(judged, strange(judged, 0.19, seed=2), strange(judged, 0.05, seed=1)).passed
+
+
+def test_surely_stranger_than_the_champion_is_refused_with_both_shares(judged: Judged) -> None:
+    stage = judge(judged, strange(judged, 0.5, seed=2, lasting=12), strange(judged, 0.25, seed=1, lasting=12))
+    assert not stage.passed
+    assert "of steps have p < 0.05, expected about 5% (champion 2" in stage.why
+
+
+def test_a_loss_that_is_surely_lower_explains_some_more(judged: Judged) -> None:
+    mine, theirs = strange(judged, 0.25, seed=2), strange(judged, 0.19, seed=1)
+    assert not judge(judged, mine, theirs).passed
+    assert judge(judged, mine, theirs, nats=0.5).passed
+    assert not judge(judged, mine, theirs, nats=-0.5).passed
+    assert not judge(judged, strange(judged, 0.6, seed=2), theirs, nats=0.5).passed
+
+
+def test_alarms_on_less_than_a_twin_day_are_left_to_the_shadow(judged: Judged) -> None:
+    calm = strange(judged, 0.05, seed=1)
+    assert not judge(judged, calm, calm, candidate_alarms=4.0, twin_days=0.9).passed
+    stage = judge(judged, calm, calm, candidate_alarms=4.0, twin_days=0.9, shadow=True)
+    assert stage.passed
+    assert "4 alarms against 0 in 0.9 twin-days (too little to judge alarms by: the shadow will)" in stage.why
+    assert not judge(judged, calm, calm, candidate_alarms=4.0, twin_days=1.1, shadow=True).passed
+
+
+def test_a_few_alarms_more_than_the_champions_are_chance(judged: Judged) -> None:
+    calm = strange(judged, 0.05, seed=1)
+    assert judge(judged, calm, calm, candidate_alarms=33.0, champion_alarms=30.0).passed
+    assert not judge(judged, calm, calm, candidate_alarms=45.0, champion_alarms=30.0).passed
+    assert not judge(judged, calm, calm, candidate_alarms=4.0, champion_alarms=0.0).passed
+
+
+def test_chance_is_told_of_steps_that_hang_together() -> None:
+    random = np.random.default_rng(3)
+    walk = np.array([np.convolve(random.normal(size=1500), np.ones(12) / 12, "valid") for _ in range(200)])
+    beyond = [mean > by_chance for mean, by_chance in (mean_and_chance(one[None], PERIOD_NS, 0.01) for one in walk)]
+    assert np.mean(beyond) < 0.03
+    alone = walk.std(axis=1) / np.sqrt(walk.shape[1])
+    assert np.mean(walk.mean(axis=1) > 2.33 * alone) > 0.1, "as if each step were a sample of its own"
+    mean, by_chance = mean_and_chance(np.full((2, 300), np.nan), PERIOD_NS, 0.01)
+    assert np.isnan(mean)
+    assert by_chance == np.inf

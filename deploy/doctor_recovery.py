@@ -81,9 +81,11 @@ async def look_at_weights(bootstrap: str, topics: Topics, sources: WeightSources
     """Versions that serve now, and whether a processor on this machine finds them."""
     view = await read_models(bootstrap, topics)
     serving = {
-        (name, one.switches[-1].version, one.switches[-1].uri, one.switches[-1].sha256)
+        (name, served.version, served.uri, served.sha256)
         for name, model in view.models.items()
         for one in model.serving.values()
+        for served in (one.switches[-1], one.switches[-1].canary)
+        if served is not None
     }
     for name, version, uri, sha256 in sorted(serving):
         try:

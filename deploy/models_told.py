@@ -42,6 +42,7 @@ def summaries(view: ModelsView) -> list[dict[str, Any]]:
                 "champion": alias.champion if alias else None,
                 "since": _time(alias.since_ns) if alias else None,
                 "challenger": alias.challenger if alias else None,
+                "canary_share": alias.canary.share if alias and alias.canary else None,
                 "versions": len(history),
                 "last": None
                 if newest is None
@@ -60,9 +61,9 @@ def summary_table(found: Sequence[Mapping[str, Any]]) -> str:
         last = one["last"]
         told = "" if last is None else f"{last['version']} {last['decision']}: {last['why'].removeprefix('refused: ')}"
         short = told if len(told) <= _FIRST_WORDS else told[: _FIRST_WORDS - 1] + "…"
-        rows.append(
-            [one["name"], one["champion"] or "–", one["since"] or "–", one["challenger"] or "–", str(one["versions"]), short]
-        )
+        tried = f" on {one['canary_share']:.0%} of the twins" if one["canary_share"] else ""
+        challenger = f"{one['challenger']}{tried}" if one["challenger"] else "–"
+        rows.append([one["name"], one["champion"] or "–", one["since"] or "–", challenger, str(one["versions"]), short])
     return aligned(heads, rows, right=[4])
 
 

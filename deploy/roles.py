@@ -35,6 +35,7 @@ from deploy.settings import (
 from deploy.stores import influxdb_access, is_embedded_store, open_configured
 from models.power import PowerTerms
 from models.weight_sources import WeightSources
+from streams.live_rules import LiveSteps
 from streams.topics import Topics
 from twin.errors import LivetwinError
 
@@ -192,8 +193,7 @@ async def trainer(stop: asyncio.Event) -> None:
         train_old_stretches=settings.train_old_stretches,
         seed=settings.train_seed,
         threads=settings.train_threads,
-        shadow_steps=settings.shadow_steps,
-        watch_steps=settings.watch_steps,
+        live=LiveSteps(settings.shadow_steps, settings.watch_steps, settings.canary_steps, settings.canary_share),
         alarms_per_twin_day=read(ProcessorSettings).alarms_per_twin_day,
         power=_power(),
         stop=stop,

@@ -130,6 +130,13 @@ class TrainerSettings(_Settings):
     shadow_steps: int = Field(
         default=24, ge=0, description="live steps that a new version is compared on with the champion before it serves; 0: none"
     )
+    canary_share: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of a type's twins that a new version serves after its shadow, before it serves all; 0: none",
+    )
+    canary_steps: int = Field(default=24, ge=0, description="live steps for which it serves these alone; 0: none")
     watch_steps: int = Field(
         default=96, ge=0, description="newest live steps that a champion is compared on with the version before it; 0: never"
     )

@@ -53,6 +53,16 @@ class ModelVersion(Record):
     compute: Compute | None = Field(default=None, description="time, energy and software that training and gate took")
 
 
+class Canary(Record):
+    """A challenger that scores a share of a type's twins, drawn by a hash of their names; the champion scores the others."""
+
+    version: str
+    sha256: str
+    uri: str
+    share: float = Field(gt=0, lt=1, description="of the twins, as `streams.canary.drawn` draws them")
+    since_ns: int = Field(description="wall clock of its start")
+
+
 class ModelAlias(Record):
     """`models`, key `<name>/alias`: which version is to serve. The trainer is its only writer."""
 
@@ -65,6 +75,7 @@ class ModelAlias(Record):
     since_ns: int
     previous: str | None = None
     challenger: str | None = None
+    canary: Canary | None = Field(default=None, description="the challenger is tried on a share of the twins; null: it is not")
     why: str = ""
     command_id: str | None = Field(
         default=None, description="the ModelCommand that this answers; None: the trainer's own decision"
@@ -84,7 +95,7 @@ class ModelCommand(Record):
 
 
 class Switch(Record):
-    """From `offset` on (inclusive), telemetry of this partition is scored by `version`."""
+    """From `offset` on (inclusive), telemetry of this partition is scored by `version`, that of canary twins by the canary's."""
 
     offset: int
     version: str
@@ -93,6 +104,7 @@ class Switch(Record):
     event_ns: int | None = Field(
         default=None, description="end of the newest step of this model that the partition had below `offset`; None: none yet"
     )
+    canary: Canary | None = Field(default=None, description="another version that scores some of the twins; null: none")
 
     @cached_property
     def as_json(self) -> bytes:

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from models.port import VersionRefused
+from models.port import Served, VersionRefused
+from streams.canary import Divided
 from streams.definitions import Definitions
 from streams.model_records import Serving, Switch
 from streams.models_topic import ModelsView
@@ -34,12 +35,22 @@ async def past_versions(shelf: VersionShelf, switches: Iterable[Switch], contrac
     """Load what these switches name. A version that can't be loaded scores nothing; nobody else takes its place."""
     found = PastVersions(list(switches))
     for switch in found.switches:
-        try:
-            found.table.add(switch.offset, await shelf.past(switch, contract))
-        except VersionRefused as refusal:
-            found.table.add(switch.offset, None)
-            found.missing.append((switch, refusal))
+        champion = await _loaded(shelf, switch, contract, found)
+        if switch.canary is None:
+            found.table.add(switch.offset, champion)
+        else:
+            named = {"version": switch.canary.version, "sha256": switch.canary.sha256, "uri": switch.canary.uri}
+            canary = await _loaded(shelf, switch.model_copy(update=named), contract, found)
+            found.table.add(switch.offset, Divided(champion, canary, switch.canary))
     return found
+
+
+async def _loaded(shelf: VersionShelf, switch: Switch, contract: str, found: PastVersions) -> Served | None:
+    try:
+        return await shelf.past(switch, contract)
+    except VersionRefused as refusal:
+        found.missing.append((switch, refusal))
+        return None
 
 
 def recorded(view: ModelsView, partition: int) -> Iterator[tuple[str, Serving]]:

@@ -68,7 +68,8 @@ def named(view: ModelsView) -> Collection[str]:
     """
     named: set[str] = set()
     for model in view.models.values():
-        named |= {switch.version for serving in model.serving.values() for switch in serving.switches}
+        switches = [switch for serving in model.serving.values() for switch in serving.switches]
+        named |= {switch.version for switch in switches} | {one.canary.version for one in switches if one.canary is not None}
         if model.alias is not None:
             named |= {version for version in (model.alias.champion, model.alias.previous, model.alias.challenger) if version}
             named |= {anchor for one in (model.champion, model.challenger) if one is not None for anchor in one.anchors}

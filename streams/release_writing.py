@@ -83,7 +83,12 @@ class ReleaseWriting:
         """A challenger that is compared with what no longer serves, or that another follows, is judged no further."""
         challenger = model.challenger
         if challenger is not None and challenger.version != unless:
-            await self._close(model, challenger.version, "refused", f"left the shadow: {why}")
+            await self._close(
+                model,
+                challenger.version,
+                "refused",
+                f"left {'the shadow' if model.alias is None or model.alias.canary is None else 'its canary twins'}: {why}",
+            )
 
     async def _close(self, model: ModelView, version: str, decision: str, what: str) -> None:
         """Note what became of a version that was champion; why it was made champion stays."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from models.port import VersionRefused
 from models.update import Update, UpdateFailed
 from models.weights import version_number
-from streams.model_records import GateStage, ModelCommand, ModelVersion, models_key
+from streams.model_records import Canary, GateStage, ModelCommand, ModelVersion, models_key
 from streams.models_topic import ModelView
-from streams.release_choices import before, rolled_back_twin, wanted, with_stage
+from streams.release_choices import before, rolled_back_twin, wanted, with_outcome, with_stage
 from streams.release_writing import ReleaseWriting
 from twin.type_revisions import sharing_weights
 from twin.types import TwinType
@@ -71,7 +71,7 @@ class Releases(ReleaseWriting):
             await self.write(version)
             if shadow and alias is not None:
                 await self._drop_challenger(self._view.models[type.slug], f"{version.version} took its place")
-                await self.write(alias.model_copy(update={"challenger": version.version}))
+                await self.write(alias.model_copy(update={"challenger": version.version, "canary": None}))
             elif promote:
                 await self._point(version, why=why)
             await self._clear_out(type.slug)
@@ -80,20 +80,36 @@ class Releases(ReleaseWriting):
         )
         return promote and not shadow
 
+    async def begin_canary(self, name: str, challenger: str, stage: GateStage, figures: dict[str, float], share: float) -> bool:
+        """A challenger that has passed `stage`, the shadow, is tried on a share of the twins; whether it now is."""
+        async with self._deciding:
+            model = self._view.get(name)
+            version = model.versions.get(challenger) if model else None
+            if model is None or model.alias is None or version is None or model.alias.challenger != challenger:
+                return False  # a person has decided meanwhile
+            why = with_outcome(version.why, f"no worse in the shadow: {stage.why}; serves {share:.0%} of the twins")
+            judged = {"stages": with_stage(version, stage), "figures": {**version.figures, **figures}, "why": why}
+            await self.write(version.model_copy(update=judged))
+            canary = Canary(version=version.version, sha256=version.sha256, uri=version.uri, share=share, since_ns=self._now_ns())
+            await self.write(model.alias.model_copy(update={"canary": canary}))
+        log.info("canary-begins", extra={"model": name, "version": challenger, "share": share, "why": stage.why})
+        return True
+
     async def conclude(self, name: str, challenger: str, stage: GateStage, figures: dict[str, float]) -> bool:
-        """What came of a challenger's time in the shadow: champion, or refused; whether it was made champion."""
+        """What came of a challenger in the shadow or on canary twins: champion, or refused; whether it was made champion."""
         async with self._deciding:
             model = self._view.get(name)
             version = model.versions.get(challenger) if model else None
             if model is None or model.alias is None or version is None or model.alias.challenger != challenger:
                 return False  # a person has decided meanwhile
             version = version.model_copy(update={"stages": with_stage(version, stage), "figures": {**version.figures, **figures}})
+            where = "in the shadow" if model.alias.canary is None else "on canary twins"
             if stage.passed:
-                await self._point(version, why=f"no worse in the shadow: {stage.why}")
+                await self._point(version, why=f"no worse {where}: {stage.why}")
             else:
-                refused = {"decision": "refused", "why": f"refused in the shadow: {stage.why}"}
+                refused = {"decision": "refused", "why": f"refused {where}: {stage.why}"}
                 await self.write(ModelVersion.model_validate({**version.model_dump(), **refused}))
-                await self.write(model.alias.model_copy(update={"challenger": None}))
+                await self.write(model.alias.model_copy(update={"challenger": None, "canary": None}))
             await self._clear_out(name)
         decision = "champion" if stage.passed else "refused"
         log.info("version-decided", extra={"model": name, "version": challenger, "decision": decision, "why": stage.why})
@@ -187,7 +203,8 @@ class Releases(ReleaseWriting):
     # ── from processors ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def undo_refused(self, name: str) -> None:
-        """Point the alias back to the version before when a processor could not serve the champion."""
+        """Point the alias back to the version before when a processor could not serve the champion; withdraw such a canary."""
+        await self._withdraw_refused(name)
         async with self._deciding:
             model = self._view.get(name)
             if model is None or model.alias is None:
@@ -202,6 +219,17 @@ class Releases(ReleaseWriting):
                 return  # the processor's machine does not see them: the version is not at fault
             if await self._go_back(model, earlier, f"refused by a processor: {refusal.reason}"):
                 log.warning("rolled-back", extra={"model": name, "refused": refused, "why": refusal.reason})
+
+    async def _withdraw_refused(self, name: str) -> None:
+        model = self._view.get(name)
+        canary = model.alias.canary if model is not None and model.alias is not None else None
+        refusal = model.refusals.get(canary.version) if model is not None and canary is not None else None
+        if canary is None or refusal is None or refusal.time_ns < canary.since_ns:
+            return
+        if refusal.reason.startswith("missing:") and self._files.hold(canary.uri, canary.sha256):
+            return  # the processor's machine does not see them: the version is not at fault
+        stage = GateStage(name="canary", passed=False, why=f"refused by a processor: {refusal.reason}")
+        await self.conclude(name, canary.version, stage, {})
 
     # ── from the registry ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ from models.online_threshold import OnlineThresholds, Promises
 from models.port import LEARNING, Served
 from models.risk import SEVERITIES, Heights, RiskState
 from models.row_arrays import RowArrays
+from streams.canary import Draws, InForce
 from streams.conditions import Conditions, Transition
 from streams.stuck_values import repeats
 from twin.arena import Arena, ClosedSteps
@@ -67,13 +68,13 @@ class Scored:
 
 
 class Switches:
-    """Which version scores a partition from which offset on."""
+    """Which version scores a partition from which offset on; two while one of them is tried on canary twins."""
 
     def __init__(self) -> None:
         self._offsets: list[int] = []
-        self._served: list[Served | None] = []
+        self._served: list[InForce] = []
 
-    def add(self, offset: int, served: Served | None) -> None:
+    def add(self, offset: int, served: InForce) -> None:
         """From `offset` on, `served`. Offsets must not fall; a switch at the same offset replaces."""
         while self._offsets and self._offsets[-1] >= offset:
             self._offsets.pop()
@@ -81,11 +82,11 @@ class Switches:
         self._offsets.append(offset)
         self._served.append(served)
 
-    def at(self, offset: int) -> Served | None:
+    def at(self, offset: int) -> InForce:
         place = bisect_right(self._offsets, offset) - 1
         return self._served[place] if place >= 0 else None
 
-    def split(self, offsets: Ints) -> list[tuple[Served | None, Ints]]:
+    def split(self, offsets: Ints) -> list[tuple[InForce, Ints]]:
         """Positions in `offsets` by the version in force there."""
         place = np.searchsorted(np.array(self._offsets, np.int64), offsets, side="right") - 1
         return [(self._served[one] if one >= 0 else None, np.flatnonzero(place == one)) for one in np.unique(place).tolist()]
@@ -102,7 +103,7 @@ class Switches:
         return other
 
     @property
-    def current(self) -> Served | None:
+    def current(self) -> InForce:
         return self._served[-1] if self._served else None
 
 
@@ -118,6 +119,7 @@ class TypeScorer:
         self.thresholds = OnlineThresholds(arena.capacity)
         self.conditions = Conditions(arena.type, arena.capacity)
         self.switches: dict[int, Switches] = {}
+        self._draws = Draws()
         self._rows: dict[int, tuple[Served, Roster, Ints]] = {}  # id(served) → rows of its tensors by arena row
 
     def reset(self, row: int) -> None:
@@ -175,7 +177,7 @@ class TypeScorer:
 
     def _scored_at(self, fall: Fall, roster: Roster) -> bool:
         """Whether a version served the twin when it fell silent: one that is still learning raises nothing."""
-        served = self.switches.get(fall.partition, _NO_SWITCHES).at(fall.offset)
+        served = self._draws.of_twin(self.switches.get(fall.partition, _NO_SWITCHES).at(fall.offset), fall.row, roster)
         return served is not None and bool(self._tensor_rows(served, roster)[fall.row] != LEARNING)
 
     def _settle_calm(
@@ -220,10 +222,11 @@ class TypeScorer:
         for part in np.unique(partition).tolist():
             at = np.flatnonzero(partition == part)
             for found, steps in self.switches.get(part, _NO_SWITCHES).split(closed.closed_by[at]):
-                place = known.setdefault(id(found), len(served))
-                if place == len(served):
-                    served.append(found)
-                version[at[steps]] = place
+                for one, mine in self._draws.by_twin(found, steps, closed.row[at], roster):
+                    place = known.setdefault(id(one), len(served))
+                    if place == len(served):
+                        served.append(one)
+                    version[at[mine]] = place
         out = Scored(
             closed=closed,
             partition=partition,

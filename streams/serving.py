@@ -18,7 +18,8 @@ from models import version as version_file
 from models.port import VersionRefused
 from models.served import ServedModel
 from models.weight_sources import WeightSources
-from streams.model_records import ModelAlias, Refusal, Switch
+from streams.canary import Divided
+from streams.model_records import Canary, ModelAlias, Refusal, Switch
 from streams.models_topic import Change, ModelsView
 from twin.errors import LivetwinError
 from twin.types import TwinType
@@ -76,10 +77,10 @@ class Champions:
         self.shelf = shelf
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
-        self._ready: dict[str, tuple[ServedModel, Switch]] = {}
-        self.current: dict[str, tuple[ServedModel, Switch]] = {}
+        self._ready: dict[str, tuple[ServedModel | Divided, Switch]] = {}
+        self.current: dict[str, tuple[ServedModel | Divided, Switch]] = {}
         self.refusals: list[Refusal] = []
-        self._refused: dict[str, ModelAlias] = {}
+        self._refused: dict[tuple[str, str], ModelAlias] = {}  # model, version → the alias that named it
         self._again: dict[str, float] = {}  # models whose weights were not found → when to look again, monotonic
 
     def on_change(self, change: Change) -> None:
@@ -100,37 +101,43 @@ class Champions:
                 continue  # the type may still come; look again at the next wake
             self._changed.discard(name)
             self._again.pop(name, None)
-            try:
-                served = await self.shelf.get(
-                    uri=alias.champion_uri, sha256=alias.champion_sha256, contract=kind.contract, kind=kind
-                )
-                if served.version != alias.champion:
-                    found = f"{alias.champion_uri} holds {served.version}, expected {alias.champion}"
-                    raise VersionRefused("version", f"{found}; the version before keeps serving")
-            except VersionRefused as refusal:
-                if refusal.reason == "missing":
-                    self._again[name] = time.monotonic() + LOOK_AGAIN_S
-                self._refuse(name, alias, refusal)
+            champion = Switch(offset=0, version=alias.champion, sha256=alias.champion_sha256, uri=alias.champion_uri)
+            served = await self._load(name, alias, champion, kind)
+            if served is None:
                 continue
-            self._ready[name] = (
-                served,
-                Switch(offset=0, version=alias.champion, sha256=alias.champion_sha256, uri=alias.champion_uri),
-            )
+            self._ready[name] = served, champion
+            if alias.canary is not None:  # where it can't serve, the champion serves all twins
+                canary = await self._load(name, alias, alias.canary, kind)
+                if canary is not None:
+                    divided = Divided(served, canary, alias.canary)
+                    self._ready[name] = divided, champion.model_copy(update={"canary": alias.canary})
 
-    def _refuse(self, name: str, alias: ModelAlias, refusal: VersionRefused) -> None:
-        if self._refused.get(name) == alias:
+    async def _load(self, name: str, alias: ModelAlias, wanted: Switch | Canary, kind: TwinType) -> ServedModel | None:
+        """What an alias names; None where that is refused."""
+        try:
+            served = await self.shelf.get(uri=wanted.uri, sha256=wanted.sha256, contract=kind.contract, kind=kind)
+            if served.version != wanted.version:
+                found = f"{wanted.uri} holds {served.version}, expected {wanted.version}"
+                raise VersionRefused("version", f"{found}; the version before keeps serving")
+        except VersionRefused as refusal:
+            if refusal.reason == "missing":
+                self._again[name] = time.monotonic() + LOOK_AGAIN_S
+            self._refuse(name, alias, wanted.version, refusal)
+            return None
+        return served
+
+    def _refuse(self, name: str, alias: ModelAlias, version: str, refusal: VersionRefused) -> None:
+        if self._refused.get((name, version)) == alias:
             return
-        self._refused[name] = alias
+        self._refused[name, version] = alias
         current = self.current.get(name)
-        serving = current[1].version if current else None
+        serving = current[1].version if current else alias.champion if version != alias.champion else None
         log.error(
             "version-refused",
-            extra={"model": name, "version": alias.champion, "serving": serving, "reason": refusal.reason, "found": str(refusal)},
+            extra={"model": name, "version": version, "serving": serving, "reason": refusal.reason, "found": str(refusal)},
         )
         self.refusals.append(
-            Refusal(
-                name=name, version=alias.champion, serving=serving, reason=f"{refusal.reason}: {refusal}", time_ns=time.time_ns()
-            )
+            Refusal(name=name, version=version, serving=serving, reason=f"{refusal.reason}: {refusal}", time_ns=time.time_ns())
         )
 
     async def run(self, types: dict[str, TwinType], stop: asyncio.Event) -> None:
@@ -141,10 +148,10 @@ class Champions:
             if (self._changed or self._again) and not stop.is_set():
                 await self.load_now(types)
 
-    def take_new(self) -> dict[str, tuple[ServedModel, Switch]]:
+    def take_new(self) -> dict[str, tuple[ServedModel | Divided, Switch]]:
         """Versions that became ready since the last call and differ from what serves."""
         ready, self._ready = self._ready, {}
-        new = {name: found for name, found in ready.items() if name not in self.current or self.current[name][0] is not found[0]}
+        new = {name: found for name, found in ready.items() if name not in self.current or self.current[name][0] != found[0]}
         self.current.update(new)
         return new
 

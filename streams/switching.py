@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from models.port import Served
+from streams.canary import InForce
 from streams.definitions import Definitions
 from streams.micro_batch import Announcement
 from streams.model_records import Serving, Switch, models_key
@@ -91,12 +91,13 @@ class Switching:
         announced = self.inherited()
         for name, (served, switch) in self._champions.current.items():
             for partition, owned in self._owned.items():
-                if name not in owned.switches or owned.switches[name][-1].sha256 != switch.sha256:
+                last = owned.switches[name][-1] if name in owned.switches else None
+                if last is None or (last.sha256, last.canary) != (switch.sha256, switch.canary):
                     announced += self._switch(name, partition, owned, served, switch, now_ns)
         return announced
 
     def _switch(
-        self, name: str, partition: int, owned: Owned, served: Served, switch: Switch, now_ns: int
+        self, name: str, partition: int, owned: Owned, served: InForce, switch: Switch, now_ns: int
     ) -> Iterator[Announcement]:
         """Switch a model, and with it those revisions of its type that share its weights and have had none."""
         kind = self._definitions.by_slug(name)

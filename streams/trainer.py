@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -26,6 +26,7 @@ from models.weights import WeightFiles
 from streams import clients
 from streams.drift_watch import DriftWatch
 from streams.lag import TRAINER, NotedPosition, group_of
+from streams.live_rules import LiveSteps
 from streams.live_watch import LiveRules, LiveWatch
 from streams.model_records import ModelAlias, ModelCommand
 from streams.models_topic import Change, ModelsView, follow
@@ -59,9 +60,8 @@ class TrainingRules:
     seed: int
     threads: int
     alarms_per_twin_day: float
-    shadow_steps: int = 0
-    watch_steps: int = 0
-    power: PowerTerms = field(default_factory=PowerTerms)
+    live: LiveSteps
+    power: PowerTerms
 
 
 async def run_trainer(
@@ -80,14 +80,13 @@ async def run_trainer(
     train_every_good_steps: int = 0,
     train_on_drift: bool = True,
     train_budget_cpu_s: float = 0.0,
-    shadow_steps: int = 0,
-    watch_steps: int = 0,
+    live: LiveSteps | None = None,
     power: PowerTerms | None = None,
 ) -> None:
     """Run until `stop`. Never raises for a broker that is away: it is waited for."""
     triggers = TriggerRules(train_every_s, train_min_steps, train_every_good_steps, train_on_drift, train_budget_cpu_s)
-    live, power = (shadow_steps, watch_steps), power or PowerTerms()
-    rules = TrainingRules(triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day, *live, power)
+    live, power = live or LiveSteps(), power or PowerTerms()
+    rules = TrainingRules(triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day, live, power)
     wait_s = 1.0
     while not stop.is_set():
         started = time.monotonic()
@@ -158,7 +157,7 @@ class Trainer:
         self._replay, self._remembering, self._worker = replay, remembering, worker
         self._releases, self._view = releases, view
         self._home, self._rules, self._woken = home, rules, woken
-        live = LiveRules(rules.shadow_steps, rules.watch_steps, rules.alarms_per_twin_day, rules.threads)
+        live = LiveRules(rules.live, rules.alarms_per_twin_day, rules.threads)
         self._live = LiveWatch(worker, releases, view, home, live)
         self._asked: dict[str, list[ModelCommand]] = {}  # model name → train by hand
         self._taken: set[str] = set()  # ids of commands that were asked
@@ -235,7 +234,7 @@ class Trainer:
                 seed=self._rules.seed,
                 threads=self._rules.threads,
                 old=old,
-                shadow=self._rules.shadow_steps > 0,
+                shadow=self._rules.live.shadow > 0,
                 earlier=earlier_champions(self._view.get(type.slug)),
             )
         )
@@ -252,7 +251,7 @@ class Trainer:
             found.figures[PRETRAINED] = float(seen if found.base is not None else block.steps)
             found.figures.update(hygiene_counts)
             found.figures.update(self._triggers.budget_figure(now_s=time.time()))
-            champion, shadow = alias.champion if alias else None, self._rules.shadow_steps > 0
+            champion, shadow = alias.champion if alias else None, self._rules.live.shadow > 0
             await self._releases.publish(type, found, compared_with=champion, shadow=shadow)
         for command in commands:
             await self._releases.done(command)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from streams.gateway import serving_answers
 from streams.gateway.alert_context import AlertContext
 from streams.gateway.times import NS_PER_S, rfc3339, rfc3339_or_none
 from streams.gateway.views import LiveViews
@@ -147,20 +148,6 @@ class ChampionAnswer(BaseModel):
     figures: dict[str, float]
 
 
-class ChallengerAnswer(BaseModel):
-    version: str
-    sha256: str | None
-
-
-class ServingAnswer(BaseModel):
-    partition: int
-    epoch: int
-    version: str | None
-    sha256: str | None
-    from_offset: int | None
-    time: str
-
-
 class RefusalAnswer(BaseModel):
     version: str
     serving: str | None
@@ -172,10 +159,10 @@ class ModelAnswer(BaseModel):
     name: str
     type: str | None
     champion: ChampionAnswer | None
-    challenger: ChallengerAnswer | None
+    challenger: serving_answers.ChallengerAnswer | None
     history: list[VersionAnswer]
     refusals: list[RefusalAnswer]
-    serving: list[ServingAnswer]
+    serving: list[serving_answers.ServingAnswer]
     pending: list[str] = Field(description="commands that nobody has carried out yet")
 
 
@@ -264,9 +251,7 @@ def model_answer(model: ModelView) -> dict[str, Any]:
             "previous": alias.previous,
             "figures": champion.figures if champion is not None else {},
         },
-        "challenger": None
-        if alias is None or alias.challenger is None
-        else {"version": alias.challenger, "sha256": model.challenger.sha256 if model.challenger is not None else None},
+        "challenger": serving_answers.challenger(model),
         "history": [
             {
                 "version": one.version,
@@ -285,16 +270,6 @@ def model_answer(model: ModelView) -> dict[str, Any]:
             {"version": one.version, "serving": one.serving, "reason": one.reason, "time": rfc3339(one.time_ns)}
             for one in sorted(model.refusals.values(), key=lambda refusal: refusal.time_ns, reverse=True)
         ],
-        "serving": [
-            {
-                "partition": partition,
-                "epoch": one.epoch,
-                "version": one.switches[-1].version if one.switches else None,
-                "sha256": one.switches[-1].sha256 if one.switches else None,
-                "from_offset": one.switches[-1].offset if one.switches else None,
-                "time": rfc3339(one.time_ns),
-            }
-            for partition, one in sorted(model.serving.items())
-        ],
+        "serving": serving_answers.serving(model),
         "pending": [command.action for command in model.pending()],
     }

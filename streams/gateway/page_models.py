@@ -166,7 +166,8 @@ def _champion(model: ModelView) -> str:
         how = f"{'measured' if energy.measured else 'estimated'}, {number(energy.carbon_g)} g CO₂e"
         tiles.append(tile("Energy of the update", f"{number(energy.wh)} Wh", how, small=True))
     why = alias.why or (champion.why if champion is not None else "")
-    challenger = f"<p>{small(Html(f'Challenger: {code(alias.challenger)}'))}</p>" if alias.challenger else ""
+    where = "in the shadow" if alias.canary is None else f"serves {alias.canary.share:.0%} of the twins"
+    challenger = f"<p>{small(Html(f'Challenger: {code(alias.challenger)}, {where}'))}</p>" if alias.challenger else ""
     return f'<div class="lt-body lt-stack"><div class="lt-tiles wide">{"".join(tiles)}</div><p>{small(why)}</p>{challenger}</div>'
 
 
@@ -218,7 +219,9 @@ def _serving(model: ModelView) -> str:
     by_version: dict[str, list[int]] = {}
     for partition, serving in sorted(model.serving.items()):
         if serving.switches:
-            by_version.setdefault(serving.switches[-1].version, []).append(partition)
+            newest = serving.switches[-1]
+            for version in (newest.version, *([newest.canary.version] if newest.canary is not None else ())):
+                by_version.setdefault(version, []).append(partition)
     if by_version:
         says = "; ".join(f"{code(version)} on partition {', '.join(map(str, on))}" for version, on in by_version.items())
         parts.append(f"<p>{small(Html(f'<b>Serving now:</b> {says}.'))}</p>")

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from aiokafka import ConsumerRecord
 
-from models.served import ServedModel
 from streams import outputs
 from streams.alert_records import alert_record, condition_signal, operator_command
+from streams.canary import InForce
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.history import HistoryBlock
@@ -60,13 +60,13 @@ class Undisturbed:
         self.records = 0
         self._folder = Folder(self.definitions)
         self._scorers: dict[str, TypeScorer] = {}
-        self._switches: dict[tuple[str, int], list[tuple[int, ServedModel]]] = {}
+        self._switches: dict[tuple[str, int], list[tuple[int, InForce]]] = {}
         self._alerts: dict[str, AssetAlerts] = {}
 
     def declare(self, key: bytes, value: bytes) -> None:
         self.definitions.apply(key, value)
 
-    def serve(self, slug: str, partition: int, switches: list[tuple[int, ServedModel]]) -> None:
+    def serve(self, slug: str, partition: int, switches: list[tuple[int, InForce]]) -> None:
         """Versions of one model and partition with the offsets they serve from, all of them, in order."""
         self._switches[slug, partition] = switches
         for scorer in self._scorers.values():
@@ -129,7 +129,7 @@ class Undisturbed:
             self.results.alerts[alert.id, alert.revision] = alert.to_bytes()
 
 
-def _switches(pairs: list[tuple[int, ServedModel]]) -> Switches:
+def _switches(pairs: list[tuple[int, InForce]]) -> Switches:
     made = Switches()
     for offset, served in pairs:
         made.add(offset, served)

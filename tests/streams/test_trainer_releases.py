@@ -7,6 +7,7 @@ import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from models.weights import WeightFiles, path_of
 from streams import clients, release_writing
 from streams.model_records import GateStage, ModelAlias, ModelCommand, ModelVersion, Refusal, Serving, Switch
 from streams.models_topic import ModelsView, ModelView, follow, read_models
+from streams.release_choices import earlier_champions
 from streams.releases import Releases
 from streams.topics import Topics
 from twin.types import compile_type
@@ -338,3 +340,90 @@ async def test_a_champion_that_was_rolled_back_is_never_promoted_again(bench: Be
     assert not await bench.releases.publish(TANK, again, compared_with="0001-aa")
     assert bench.model.versions["0003-aa"].why.startswith("refused: the same as 0002-aa, which was rolled back")
     assert not await bench.releases.roll_back(NAME, "0001-aa", live), "there is no version before it"
+
+
+async def on_canary_twins(bench: Bench, number: int) -> str:
+    challenger = await in_the_shadow(bench, number)
+    stage = GateStage(name="shadow", passed=True, why="loss 1 against 2")
+    assert await bench.releases.begin_canary(NAME, challenger, stage, {"shadow_steps": 24.0}, 0.1)
+    alias = bench.view.alias(NAME)
+    assert alias is not None
+    assert alias.canary is not None
+    assert (alias.challenger, alias.canary.version, alias.canary.share) == (challenger, challenger, 0.1)
+    assert alias.canary.sha256 == hashlib.sha256(challenger.encode()).hexdigest()
+    return challenger
+
+
+def canary_of(bench: Bench) -> str | None:
+    alias = bench.view.alias(NAME)
+    return alias.canary.version if alias is not None and alias.canary is not None else None
+
+
+async def test_a_challenger_serves_canary_twins_and_then_all(bench: Bench) -> None:
+    await bench.promoted(1)
+    challenger = await on_canary_twins(bench, 2)
+    assert bench.served() == ("0001", None)
+    tried = bench.model.versions[challenger]
+    assert (tried.decision, tried.why) == (
+        "challenger", "reason 2 · no worse in the shadow: loss 1 against 2; serves 10% of the twins",
+    )  # fmt: skip
+    passed = GateStage(name="canary", passed=True, why="10% of the twins: loss 1 against 2")
+    assert await bench.releases.conclude(NAME, challenger, passed, {})
+    assert (bench.served(), canary_of(bench)) == (("0002", "0001"), None)
+    served = bench.model.versions[challenger]
+    assert [stage.name for stage in served.stages] == ["shadow", "canary"]
+    assert served.why == "reason 2 · no worse on canary twins: 10% of the twins: loss 1 against 2"
+    stage = GateStage(name="shadow", passed=True, why="late")
+    assert not await bench.releases.begin_canary(NAME, challenger, stage, {}, 0.1), "it is champion"
+
+
+async def test_a_canary_that_does_worse_is_withdrawn(bench: Bench) -> None:
+    await bench.promoted(1)
+    challenger = await on_canary_twins(bench, 2)
+    failed = GateStage(name="canary", passed=False, why="10% of the twins: loss 3 against 2")
+    assert not await bench.releases.conclude(NAME, challenger, failed, {})
+    assert (bench.served(), canary_of(bench), challenger_of(bench)) == (("0001", None), None, None)
+    assert bench.model.versions[challenger].why == "refused on canary twins: 10% of the twins: loss 3 against 2"
+
+
+async def test_a_canary_ends_when_a_person_decides_and_when_another_challenger_follows(bench: Bench) -> None:
+    await bench.promoted(1, 2)
+    first = await on_canary_twins(bench, 3)
+    await in_the_shadow(bench, 4)
+    assert (canary_of(bench), challenger_of(bench)) == (None, "0004-aa")
+    assert bench.model.versions[first].why.endswith("left its canary twins: 0004-aa took its place")
+    await bench.releases.conclude(NAME, "0004-aa", GateStage(name="shadow", passed=False, why="loss"), {})
+    await on_canary_twins(bench, 5)
+    await bench.releases.carry_out(await bench.order("promote", "0001-aa"))
+    assert (bench.served(), canary_of(bench), challenger_of(bench)) == (("0001", "0002"), None, None)
+
+
+async def test_a_canary_that_a_processor_refuses_is_withdrawn_and_the_champion_stays(bench: Bench) -> None:
+    await bench.promoted(1)
+    challenger = await on_canary_twins(bench, 2)
+    refusal = Refusal(name=NAME, version=challenger, serving="0001-aa", reason="missing: not here", time_ns=10**6)
+    await bench.releases.write(refusal)
+    await bench.releases.undo_refused(NAME)
+    assert canary_of(bench) == challenger, "its file is there: that machine does not see it"
+    await bench.releases.write(refusal.model_copy(update={"reason": "slow: 300 ms for 64 rows"}))
+    await bench.releases.undo_refused(NAME)
+    assert (bench.served(), canary_of(bench), challenger_of(bench)) == (("0001", None), None, None)
+    assert "on canary twins: refused by a processor: slow: 300 ms" in bench.model.versions[challenger].why
+
+
+async def test_what_a_version_is_compared_with_next_is_recorded_and_its_file_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release_writing, "KEEP_FILES", 1)
+    await bench.promoted(1)
+    for number in (2, 3, 4, 5, 6, 7):
+        update = replace(bench.trained(number), anchors=("0001-aa",))
+        assert await bench.releases.publish(TANK, update, compared_with=f"{number - 1:04d}-aa")
+    assert bench.model.versions["0007-aa"].anchors == ["0001-aa"]
+    assert bench.files.versions(NAME) == ["0001-aa", "0006-aa", "0007-aa"]
+    earlier = [one.version for one in earlier_champions(bench.model)]
+    assert earlier == ["0001-aa", "0004-aa", "0005-aa", "0006-aa"], "the anchor, and the newest"
+    gone = bench.model.versions["0006-aa"].model_copy(update={"decision": "rolled-back"})
+    await bench.releases.write(gone)
+    assert [one.version for one in earlier_champions(bench.model)] == ["0001-aa", "0003-aa", "0004-aa", "0005-aa"]
+    assert earlier_champions(None) == ()

@@ -109,7 +109,7 @@ def test_batches_change_nothing_of_what_is_told(size: int) -> None:
     assert [one.to_bytes() for one in folded(size).signals if one.asset == "p4"] == whole
 
 
-@pytest.mark.parametrize("first", [130, 150, 170])
+@pytest.mark.parametrize("first", [130, 150, 170, 200])
 @pytest.mark.parametrize("later", [0, 5, 20, 60])
 def test_a_new_owner_whose_twins_were_saved_at_different_moments_tells_the_same(first: int, later: int) -> None:
     records, whole = telemetry(), folded()

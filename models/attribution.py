@@ -22,8 +22,6 @@ import torch
 from torch import Tensor
 
 from models import calibration
-from models.level import MUTE
-from models.windows import SMOOTH_FEATURES
 
 PATTERNS = 4  # a change that has lasted for all of the steps looked at, half of them, a quarter, one
 LEAST_LEFT = 0.02  # share of a change that the components must leave unexplained to be told by it
@@ -34,7 +32,7 @@ class Attribution(NamedTuple):
     contribution: Tensor  # (N, C) share of each channel in the score; rows sum to 1 or 0
     off: Tensor  # (N, C) scaled, as the leading detector of the channel sees it
     leading: Tensor  # (N, C) place of that detector in DETECTORS
-    mix: Tensor  # (N, 4) share of each detector in the score, in the order of DETECTORS; rows sum to 1 or 0
+    mix: Tensor  # (N, D) share of each detector in the score, in the order of DETECTORS; rows sum to 1 or 0
 
 
 def lasted(span: int) -> list[int]:
@@ -66,10 +64,10 @@ def level_directions(weights: Tensor, tables: Tensor) -> Tensor:
         tables: (A, C, Q) of the level detector. A channel that is not judged says nothing.
     """
     channels = weights.shape[1]
-    own = 1 + SMOOTH_FEATURES
+    own = weights.shape[2] - 2 * channels
     drags = weights[:, :, own : own + channels] + weights[:, :, own + channels :]
     usual = tables[..., _USUAL]
-    per_usual = torch.where(usual < MUTE, 1 / usual.clamp(min=1e-6), torch.zeros_like(usual))[:, :, None]
+    per_usual = torch.where(usual < calibration.MUTE, 1 / usual.clamp(min=1e-6), torch.zeros_like(usual))[:, :, None]
     change = (torch.eye(channels).to(weights) - drags) * per_usual
     return per_usual * change / change.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
 
@@ -97,12 +95,12 @@ def attributed(loud: Tensor, by_channel: tuple[Tensor, ...], offsets: Tensor) ->
     """Put the detectors together: each speaks as loud as it is surprised.
 
     Args:
-        loud: surprise of each detector, (N, 4).
+        loud: surprise of each detector, (N, D).
         by_channel: what each detector says of each channel, (N, C), of any size.
-        offsets: how far each channel is off as each detector sees it, (N, 4, C), scaled, with sign.
+        offsets: how far each channel is off as each detector sees it, (N, D, C), scaled, with sign.
     """
     mix = loud / loud.sum(dim=1, keepdim=True).clamp(min=1e-30)
-    shares = torch.stack([one / one.sum(dim=1, keepdim=True).clamp(min=1e-30) for one in by_channel], dim=1)  # (N, 4, C)
+    shares = torch.stack([one / one.sum(dim=1, keepdim=True).clamp(min=1e-30) for one in by_channel], dim=1)  # (N, D, C)
     weight = mix[:, :, None] * shares
     leading = weight.argmax(dim=1)  # (N, C)
     total = weight.sum(dim=1)

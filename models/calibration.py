@@ -28,6 +28,7 @@ TAIL_SHARE = 0.05  # the tail begins where this share of normal steps lies beyon
 ENOUGH = 40  # held-out steps from which a twin's own quantiles are used
 PRIOR_EXCESSES = 10.0  # weight of the fleet's tail size against the twin's own excesses
 SHAPE_RANGE = (0.0, 0.5)
+MUTE = 1e6  # a table that nothing reaches
 
 
 def fit_tables(statistics: NDArray[np.float32], *, memory: float = 1.0) -> NDArray[np.float32]:
@@ -105,6 +106,11 @@ def _table(sample: NDArray[np.float64], start: float, scale: float, shape: float
     ratio = np.maximum(beyond / probability, 1.0)
     tail = start + scale * (np.log(ratio) if shape < 1e-3 else np.expm1(shape * np.log(ratio)) / shape)
     return np.asarray(np.where(probability < beyond, tail, np.minimum(body, start)))
+
+
+def muted() -> NDArray[np.float32]:
+    """A table that no statistic reaches: what it stands for is not judged."""
+    return (MUTE * (1 + np.arange(len(LEVELS)))).astype(np.float32)
 
 
 def surprise(tables: Tensor, statistic: Tensor) -> Tensor:

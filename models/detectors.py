@@ -7,6 +7,7 @@ Out:  statistics of four detectors, their surprises (-log10 p, calibrated a twin
   shift      the mean residual of the last `horizons` steps against one forecast made before all of them: a forecast that
              the fault has not touched yet, so a small persistent change adds up
   level      the mean of the newest steps against what time of day and the other channels say, whatever the channel's own past
+  pattern    the window in means of a few steps against the nearest one the type has shown
   shape      what the twin's principal components can't rebuild of its newest steps, all channels together
 
 A row depends on its own window and its twin's tensors only.
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models import attribution, calibration, level, pca
+from models import attribution, calibration, level, pattern, pca
 from models.attribution import Attribution
 from models.network import FREEDOM, Architecture, Forecaster
 
@@ -40,9 +41,11 @@ class Statistics(NamedTuple):
     shift: Tensor  # (N, C)
     level: Tensor  # (N, C)
     shape: Tensor  # (N, 1)
+    pattern: Tensor  # (N, 1)
     level_fault: Tensor  # (N, C) how well a change of that channel alone explains all levels
     shape_fault: Tensor  # (N, C) how well a change of that channel alone explains the shape
-    off: Tensor  # (N, 4, C) scaled, with sign: how far off each of DETECTORS sees each channel
+    pattern_fault: Tensor  # (N, C) share of each channel in the distance
+    off: Tensor  # (N, D, C) scaled, with sign: how far off each of DETECTORS sees each channel
 
 
 class Forecasts(NamedTuple):
@@ -61,6 +64,7 @@ class Surprises(NamedTuple):
     shift: Tensor  # (N, C)
     level: Tensor  # (N, C)
     shape: Tensor  # (N, 1)
+    pattern: Tensor  # (N, 1)
 
 
 DETECTORS = Surprises._fields
@@ -73,6 +77,8 @@ class Layout:
     window: int
     span: int
     components: int
+    prototypes: int = 0  # of the pattern detector; 0 in versions of before, which have none
+    weekly: bool = False  # each day of the week has its own level
 
 
 class Detectors(nn.Module):
@@ -85,6 +91,8 @@ class Detectors(nn.Module):
     level_weights: Tensor
     table_level: Tensor
     table_shape: Tensor
+    prototypes: Tensor
+    table_pattern: Tensor
     table_fused: Tensor
     shape_left: Tensor
     level_directions: Tensor
@@ -100,13 +108,23 @@ class Detectors(nn.Module):
         self.register_buffer("scale", torch.ones(twins, channels))
         self.register_buffer("centre", torch.zeros(twins, features))
         self.register_buffer("basis", torch.zeros(twins, features, layout.components))
-        self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels)))
+        self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels, weekly=layout.weekly)))
+        self.register_buffer("prototypes", torch.zeros(layout.prototypes, pattern.BINS * channels))
         # made from the weights by `derive`, not part of a version file
         self.register_buffer("shape_left", torch.ones(twins, attribution.PATTERNS, channels), persistent=False)
         self.register_buffer("level_directions", torch.zeros(twins, channels, channels), persistent=False)
         rising = torch.tensor(calibration.LEVELS, dtype=torch.float32)
-        for name, columns in (("forecast", channels), ("shift", channels), ("level", channels), ("shape", 1), ("fused", 1)):
+        for name, columns in (
+            ("forecast", channels),
+            ("shift", channels),
+            ("level", channels),
+            ("shape", 1),
+            ("pattern", 1),
+            ("fused", 1),
+        ):
             self.register_buffer(f"table_{name}", rising.repeat(twins, columns, 1))
+        if not layout.prototypes:
+            self.table_pattern.copy_(torch.from_numpy(calibration.muted()))
 
     def derive(self) -> None:
         """Make anew what follows from the weights: call it when they have changed."""
@@ -174,7 +192,9 @@ class Detectors(nn.Module):
         shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
         moved = ((x[:, -a.horizons :] - made.mean_before) * m[:, -a.horizons :]).sum(dim=1) / count.clamp(min=1)
         short, long, known = level.levels(x, m)
-        off_level = (short - level.expected(self.level_weights.index_select(0, rows), short, long, now)) * known
+        off_level = (
+            short - level.expected(self.level_weights.index_select(0, rows), short, long, now, weekly=self.layout.weekly)
+        ) * known
         filled, enough = _filled(x[:, -self.layout.span :], good[:, -self.layout.span :])
         rest = pca.unexplained(
             self.centre.index_select(0, rows), self.basis.index_select(0, rows), filled.reshape(n, -1)
@@ -183,6 +203,7 @@ class Detectors(nn.Module):
         shape = torch.where(enough, (rest * rest).sum(dim=1).sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
         shape_fault, bent = attribution.shape_fault(rest, self.shape_left.index_select(0, rows), self.layout.span)
         level_fault = attribution.level_fault(off_level, self.level_directions.index_select(0, rows))
+        strange, pattern_fault, gone = self.patterns(x, m)
         to_deviation = math.sqrt(FREEDOM / (FREEDOM - 2))  # from a Student's scale
         return Statistics(
             expected,
@@ -193,10 +214,21 @@ class Detectors(nn.Module):
             shift,
             off_level.abs(),
             shape[:, None],
+            strange[:, None],
             level_fault,
             shape_fault,
-            torch.stack([(x[:, -1] - expected) * m[:, -1], moved, off_level, bent], dim=1),
+            pattern_fault,
+            torch.stack([(x[:, -1] - expected) * m[:, -1], moved, off_level, bent, gone], dim=1),
         )
+
+    def patterns(self, x: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Distance to the nearest prototype (N,), each channel's part of it (N, C), and how far off its newest bin is (N, C)."""
+        if self.layout.prototypes == 0:
+            nothing = torch.zeros_like(x[:, -1])
+            return nothing[:, 0], nothing, nothing
+        means, enough = pattern.binned(x, m)
+        distance, rest = pattern.nearest(self.prototypes, means)
+        return distance * enough, rest.square().sum(dim=1), rest[:, -1]
 
     def surprises(self, rows: Tensor, found: Statistics) -> Surprises:
         """-log10 p of each detector by the twin's tables."""
@@ -214,7 +246,7 @@ class Detectors(nn.Module):
 
 
 def of_detectors(surprises: Surprises) -> Tensor:
-    """Surprise of each of DETECTORS at the channel that surprises it most, (N, 4)."""
+    """Surprise of each of DETECTORS at the channel that surprises it most, (N, D)."""
     return torch.stack([one.amax(dim=1) for one in surprises], dim=1)
 
 
@@ -226,7 +258,7 @@ def strongest(surprises: Surprises) -> Tensor:
 
 def attribution_of(surprises: Surprises, found: Statistics) -> Attribution:
     """Which channels and detectors the score speaks of."""
-    by_channel = (surprises.forecast, surprises.shift, found.level_fault, found.shape_fault)
+    by_channel = (surprises.forecast, surprises.shift, found.level_fault, found.shape_fault, found.pattern_fault)
     return attribution.attributed(of_detectors(surprises), by_channel, found.off)
 
 

@@ -21,13 +21,34 @@ from models.row_products import rows_times
 from models.windows import SMOOTH_FEATURES
 
 FOLDS = 6
-MUTE = 1e6  # a table that nothing reaches
 SHORT, LONG = 4, 16  # steps: the level judged, and the other channels' memory
 RIDGE = 3.0
+WEEKLY = 7  # a constant, and sine and cosine of three harmonics
 
 
-def feature_count(channels: int) -> int:
-    return 1 + SMOOTH_FEATURES + 2 * channels
+def feature_count(channels: int, *, weekly: bool) -> int:
+    """Features of a channel's regression: what `seasons` gives, and both levels of all channels.
+
+    >>> feature_count(2, weekly=False), feature_count(2, weekly=True)
+    (11, 53)
+    """
+    return (WEEKLY if weekly else 1) * (1 + SMOOTH_FEATURES) + 2 * channels
+
+
+def seasons(calendar: Tensor, *, weekly: bool) -> Tensor:
+    """(N, CALENDAR_FEATURES) → a constant and the smooth curve of the day; with `weekly` a curve of its own each day of the
+    week: every one of them times three harmonics of the week.
+
+    >>> seasons(torch.zeros(1, 22), weekly=True).sum().item()
+    1.0
+    """
+    day = torch.cat([torch.ones_like(calendar[:, :1]), calendar[:, :SMOOTH_FEATURES]], dim=1)
+    if not weekly:
+        return day
+    sin, cos = calendar[:, -2:-1], calendar[:, -1:]
+    sin2, cos2 = 2 * sin * cos, cos * cos - sin * sin
+    week = torch.cat([torch.ones_like(sin), sin, cos, sin2, cos2, sin2 * cos + cos2 * sin, cos2 * cos - sin2 * sin], dim=1)
+    return (week[:, :, None] * day[:, None]).flatten(1)
 
 
 def levels(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,21 +61,19 @@ def levels(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return short, long, counts[0] * 2 >= SHORT
 
 
-def expected(weights: Tensor, short: Tensor, long: Tensor, calendar: Tensor) -> Tensor:
+def expected(weights: Tensor, short: Tensor, long: Tensor, calendar: Tensor, *, weekly: bool) -> Tensor:
     """Expected short level, (N, C). `weights` (N, C, FEATURES); a channel's weights on itself are zero."""
-    calendar = calendar[:, :SMOOTH_FEATURES]
-    features = torch.cat([torch.ones_like(short[:, :1]), calendar, short, long], dim=1)  # (N, F)
+    features = torch.cat([seasons(calendar, weekly=weekly), short, long], dim=1)  # (N, F)
     return rows_times(features, weights.transpose(1, 2))
 
 
 def fit(
-    short: NDArray[np.float32], long: NDArray[np.float32], known: NDArray[np.bool_], calendar: NDArray[np.float32]
+    short: NDArray[np.float32], long: NDArray[np.float32], known: NDArray[np.bool_], season: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Ridge regression of one twin: (M, C) levels, (M, features) calendar → (C, FEATURES)."""
-    channels = short.shape[1]
-    features = np.concatenate([np.ones((len(short), 1)), calendar[:, :SMOOTH_FEATURES], short, long], axis=1).astype(np.float64)
+    """Ridge regression of one twin: (M, C) levels, (M, features) of `seasons` → (C, FEATURES)."""
+    channels, own = short.shape[1], season.shape[1]
+    features = np.concatenate([season, short, long], axis=1).astype(np.float64)
     weights = np.zeros((channels, features.shape[1]))
-    own = 1 + SMOOTH_FEATURES
     for channel in range(channels):
         used = np.ones(features.shape[1], np.bool_)
         used[[own + channel, own + channels + channel]] = False
@@ -82,33 +101,35 @@ def fit_fleet(
     calendars: NDArray[np.float32],
     *,
     judged: bool,
+    weekly: bool,
 ) -> FleetLevels:
     """Weights of every twin, and tables from cross-fitting: each of FOLDS stretches of time is judged by weights of the others.
 
     Levels have a long memory, so a record holds few independent ones: two a stretch. A channel whose newest stretch lies
     clearly further off than the others is not judged at all, as its level wanders by itself.
-    With `judged` false no channel is.
+    With `judged` false no channel is. With `weekly` each day of the week has a curve of its own.
     """
     twins, steps, channels = x.shape
     before = ((0, 0), (LONG - 1, 0), (0, 0))
     values, mask = torch.from_numpy(np.pad(x, before)), torch.from_numpy(np.pad(good, before).astype(np.float32))
     if not judged:
-        nothing = np.zeros((twins, channels, feature_count(channels)), np.float32)
-        return FleetLevels(nothing, np.zeros(x.shape, np.float32), np.tile(_muted(), (twins, channels, 1)))
+        nothing = np.zeros((twins, channels, feature_count(channels, weekly=weekly)), np.float32)
+        return FleetLevels(nothing, np.zeros(x.shape, np.float32), np.tile(calibration.muted(), (twins, channels, 1)))
+    season = seasons(torch.from_numpy(calendars), weekly=weekly).numpy()
     weights, off = [], np.zeros((twins, steps, channels), np.float32)
     steady = np.zeros((twins, channels), np.bool_)
     for twin in range(twins):
         windows, masks = (array[twin].unfold(0, LONG, 1).transpose(1, 2) for array in (values, mask))
         short_t, long_t, known_t = levels(windows, masks)
         short, long, known = short_t.numpy(), long_t.numpy(), known_t.numpy() & part[twin][:, None]
-        weights.append(fit(short, long, known, calendars))
+        weights.append(fit(short, long, known, season))
         used = np.flatnonzero(part[twin])
         medians = np.full((FOLDS, channels), np.nan)
         for number, fold in enumerate(np.array_split(used, FOLDS)):
             others = known.copy()
             others[fold] = False
-            w = torch.from_numpy(fit(short, long, others, calendars))[None].expand(len(fold), -1, -1)
-            guess = expected(w, short_t[fold], long_t[fold], torch.from_numpy(calendars[fold])).numpy()
+            w = torch.from_numpy(fit(short, long, others, season))[None].expand(len(fold), -1, -1)
+            guess = expected(w, short_t[fold], long_t[fold], torch.from_numpy(calendars[fold]), weekly=weekly).numpy()
             error = np.abs(short[fold] - guess) * known[fold]
             off[twin, fold] = error
             for channel in range(channels):
@@ -120,9 +141,4 @@ def fit_fleet(
     dense = np.where(off > 0, off, np.nan)
     memory = max(LONG, float(part.sum(axis=1).max()) / (2 * FOLDS))
     tables = np.stack([calibration.fit_tables(dense[:, :, channel], memory=memory) for channel in range(channels)], axis=1)
-    return FleetLevels(np.stack(weights), off, np.where(steady[:, :, None], tables, _muted()).astype(np.float32))
-
-
-def _muted() -> NDArray[np.float32]:
-    """A table that no statistic reaches."""
-    return MUTE * (1 + np.arange(len(calibration.LEVELS), dtype=np.float32))
+    return FleetLevels(np.stack(weights), off, np.where(steady[:, :, None], tables, calibration.muted()).astype(np.float32))

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import level
+from models import level, pattern
 from models.detectors import DETECTORS, Detectors, Layout
 from models.network import Architecture
 from models.passes import same_widths
@@ -117,7 +117,7 @@ class ServedModel:
     def detector_steps(self) -> dict[str, int]:
         """Steps up to the scored one over which each detector compares, in the order of `Scores.leading`."""
         horizons = self.info.architecture.horizons
-        return {"forecast": 1, "shift": horizons, "level": level.SHORT, "shape": self.info.layout.span}
+        return {"forecast": 1, "shift": horizons, "level": level.SHORT, "shape": self.info.layout.span, "pattern": pattern.SPAN}
 
     @property
     def stuck_runs(self) -> StuckRuns:

@@ -14,6 +14,7 @@ from torch import Tensor
 from models import calibration
 from models.detectors import DETECTORS, Surprises, strongest
 from models.level import FleetLevels
+from models.pattern import FleetPatterns
 from models.served import ServedModel
 from models.windows import gather, good_cells, padded
 from twin.block import StepBlock
@@ -21,7 +22,9 @@ from twin.block import StepBlock
 ROWS_AT_ONCE = 4096
 
 
-def fit_all_tables(model: ServedModel, block: StepBlock, part: NDArray[np.bool_], levels: FleetLevels) -> NDArray[np.float32]:
+def fit_all_tables(
+    model: ServedModel, block: StepBlock, part: NDArray[np.bool_], levels: FleetLevels, patterns: FleetPatterns
+) -> NDArray[np.float32]:
     """Fill the model's tables from the steps of `part` (A, T); returns their fused surprise, (A, T), NaN elsewhere."""
     twins, steps = part.shape
     detectors, window = model.detectors, model.window
@@ -41,6 +44,7 @@ def fit_all_tables(model: ServedModel, block: StepBlock, part: NDArray[np.bool_]
     joined = [torch.cat(parts) for parts in found]  # (M, C) or (M, 1)
     # the weights have seen these steps: what counts is how far each was off when its own stretch was left out
     joined[DETECTORS.index("level")] = torch.from_numpy(levels.left_out[rows, at])
+    joined[DETECTORS.index("pattern")] = torch.from_numpy(patterns.left_out[rows, at][:, None])
     span = float(detectors.layout.span)
     memory = {"forecast": 1.0, "shift": float(detectors.architecture.horizons), "shape": span}
     for name, one in zip(DETECTORS, joined, strict=True):
@@ -48,6 +52,8 @@ def fit_all_tables(model: ServedModel, block: StepBlock, part: NDArray[np.bool_]
         dense[rows, :, at] = np.where(one.numpy() > 0, one.numpy(), np.nan)  # 0: nothing to judge
         if name == "level":
             tables = levels.tables
+        elif name == "pattern":
+            tables = patterns.tables
         else:
             tables = np.stack(
                 [calibration.fit_tables(dense[:, column], memory=memory[name]) for column in range(one.shape[1])], axis=1

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import alarm_rate, fleet_fit, level, version
+from models import alarm_rate, fleet_fit, level, pattern, version
 from models.detectors import Detectors, Layout
 from models.forecast_training import fit_forecaster
 from models.network import Architecture, Forecaster
@@ -39,6 +39,7 @@ WINDOW = 64
 HORIZONS = 8
 CALIBRATION_STEPS_MIN = 8
 LEVEL_DAYS = 2  # a shorter record has not shown which levels are usual: no level is judged
+LEVEL_WEEKS = 3  # from so many on a level knows the days of the week
 
 
 class TrainingImpossible(LivetwinError):
@@ -142,8 +143,13 @@ def train(
     # what is fitted in closed form, a twin
     span = fleet_fit.span_for(channels, steps)
     centre, basis = fleet_fit.components(x, good, split.train, span)
-    levels = level.fit_fleet(x, good, split.train | split.calibrate, calendars, judged=span_ns >= LEVEL_DAYS * DAY_NS)
-    detectors = Detectors(architecture, Layout(window=WINDOW, span=span, components=basis.shape[2]))
+    weekly = week and span_ns >= LEVEL_WEEKS * WEEK_NS
+    levels = level.fit_fleet(
+        x, good, split.train | split.calibrate, calendars, judged=span_ns >= LEVEL_DAYS * DAY_NS, weekly=weekly
+    )
+    patterns = pattern.fit_fleet(x, good, split.train | split.calibrate, seed=seed)
+    layout = Layout(window=WINDOW, span=span, components=basis.shape[2], prototypes=len(patterns.prototypes), weekly=weekly)
+    detectors = Detectors(architecture, layout)
     detectors.network.load_state_dict(network.state_dict())
     for buffer, fitted in (
         (detectors.loc, torch.from_numpy(loc)),
@@ -151,6 +157,7 @@ def train(
         (detectors.centre, centre),
         (detectors.basis, basis),
         (detectors.level_weights, torch.from_numpy(levels.weights)),
+        (detectors.prototypes, torch.from_numpy(patterns.prototypes)),
     ):
         buffer.copy_(fitted)
     info = VersionInfo(
@@ -176,7 +183,7 @@ def train(
 
     # p-values, and the p-value at which steps count towards an alarm
     model = ServedModel(info, detectors, sha256="", device="cpu")
-    surprise = fit_all_tables(model, bad_marked(block, good), split.calibrate, levels)  # (A, T)
+    surprise = fit_all_tables(model, bad_marked(block, good), split.calibrate, levels, patterns)  # (A, T)
     chosen = alarm_rate.choose(surprise, block.period_ns, alarms_per_twin_day)
     info = version.named(replace(info, alarm_p=chosen.alarm_p), detectors, number)
     payload = version.encode(info, detectors)

@@ -151,6 +151,8 @@ def decode(
         version_checks.of_type(info, expect_type, origin=origin)
     version_checks.of_one_piece(info, origin=origin)
     detectors = Detectors(info.architecture, info.layout)
+    if not info.layout.prototypes:  # versions of before have no patterns, nor a word of them
+        tensors = {name: tensors.get(name, getattr(detectors, name)) for name in ("prototypes", "table_pattern")} | tensors
     try:
         detectors.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

@@ -48,6 +48,10 @@ def sentence(one: ChannelEvidence, *, alone: bool) -> str:
         case "shape":
             usual = "moved as usual" if alone else "gone with the other channels as usual"
             return f"{one.name} has not {usual} over the last {span}, about {amount} {side}"
+        case "pattern":
+            return (
+                f"{one.name} does not run as in any window shown before, over the last {span}, about {amount} {side} the nearest"
+            )
         case "limit" if one.off is not None:
             return f"{one.name} is {amount} {side} its limit of {number(one.expected)} {unit(one.unit)}".rstrip()
         case "stuck":

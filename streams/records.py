@@ -63,7 +63,7 @@ class ChannelEvidence(Record):
     unit: str | None = None
     detector: str | None = Field(
         default=None,
-        description="who sees it most: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit | silent",
+        description="sees it: forecast | shift | level | shape | pattern | limit | stuck | out-of-range | wrong-unit | silent",
     )
     off: Number = Field(default=None, description="seen less what that detector expects, the mean over `over_ns`")
     over_ns: int | None = Field(default=None, description="event time up to this step over which that detector compares")

@@ -30,6 +30,7 @@ _GRID = np.array(
     np.int64,
 )
 _SNAP = 0.2  # a median this close to a period of the grid means that period
+_REGULAR, _NEAR = 0.9, 0.01  # so many distances within _SNAP of the median are regular; a mean this close to the grid is of it
 _LONGEST_NAME = 64
 _RESERVED = frozenset({"asset", "time"})  # keys of a telemetry record
 
@@ -160,12 +161,15 @@ def _latest_by(time_ns: NDArray[np.int64], codes: NDArray[np.int64]) -> int:
 
 
 def infer_period(time_ns: NDArray[np.int64], asset: NDArray[Any] | None = None) -> int:
-    """The usual distance between two readings of an asset: the median, set to a usual period where it is near one.
+    """The usual distance between two readings of an asset: the mean where they are regular, else the median; set to a usual
+    period where it is near one.
 
     One second where there are not two different times of any asset.
 
     >>> infer_period(np.array([0, 1_000_400_000, 1_999_800_000, 3_000_000_000, 60_000_000_000]))
     1000000000
+    >>> infer_period(np.arange(100) * 4_000_000)  # 250 Hz: two in one step of 5 ms would be one too many
+    4000000
     """
     times = np.asarray(time_ns, np.int64)
     if asset is None:
@@ -179,9 +183,14 @@ def infer_period(time_ns: NDArray[np.int64], asset: NDArray[Any] | None = None) 
         return NS_PER_S
     median = float(np.median(distances))
     nearest = int(_GRID[np.argmin(np.abs(np.log(_GRID / median)))])
+    apart = np.asarray(distances, np.float64)
+    usual = apart[np.abs(apart - median) <= _SNAP * median]
+    mean = float(usual.mean())
+    if len(usual) >= _REGULAR * len(distances) and abs(nearest - mean) > _NEAR * nearest:
+        return max(_MS, _digits(mean, 4))
     if abs(nearest - median) <= _SNAP * nearest:
         return nearest
-    return max(_MS, _two_digits(median))
+    return max(_MS, _digits(median, 2))
 
 
 def channel_names(raw: Iterable[str]) -> dict[str, str]:
@@ -240,6 +249,6 @@ def _telemetry(channel: str, values: NDArray[Any], unit: str | None) -> dict[str
     return element
 
 
-def _two_digits(number: float) -> int:
-    size = 10 ** max(0, int(np.floor(np.log10(number))) - 1)
+def _digits(number: float, kept: int) -> int:
+    size = 10 ** max(0, int(np.floor(np.log10(number))) + 1 - kept)
     return int(round(number / size) * size)

@@ -1,6 +1,6 @@
 """`make eval`: how well livetwin detects, on a public benchmark and on injected faults; prints figures, writes `build/eval.json`.
 
-    python -m deploy.eval [--nab FOLDER] [--faults N] [--seed N] [--jobs N] [--only nab|water|host] [--each] [--check | --record]
+    python -m deploy.eval [--nab FOLDER] [--faults N] [--seed N] [--jobs N] [--only PART] [--each] [--check | --record]
 
 Deterministic for a seed on one machine, whatever the number of jobs. Nothing of a running livetwin is touched.
 """
@@ -20,6 +20,7 @@ from rich.console import Console
 from deploy.bench import figures
 from deploy.bench.figures import Figure
 from deploy.eval import recorded
+from deploy.eval.cycles import evaluate_cycles
 from deploy.eval.fault_table import by_kind
 from deploy.eval.host import evaluate_host
 from deploy.eval.nab import BenchmarkMissing, read_corpus
@@ -47,6 +48,8 @@ def main() -> None:
             parts[plan.name] = evaluate_water(plan, console)
         if arguments.only in (None, "host") and not arguments.small:
             parts[f"host, seed {arguments.seed}"] = evaluate_host(arguments.seed, HOST_WEEKS, arguments.jobs)
+        if arguments.only in (None, "cycles") and not arguments.small:
+            parts[f"cycles, seed {arguments.seed}"] = evaluate_cycles(arguments.seed)
     except LivetwinError as error:
         sys.exit(f"eval: {error}; no figure was written")
     found = [one for part in parts.values() for one in part]
@@ -84,7 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="nothing but the few faults that tests run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes [as many as cores]")
     parser.add_argument("--seed", type=int, default=0, help="of training, faults, demand and noise [0]")
-    parser.add_argument("--only", choices=("nab", "water", "host"), default=None, help="one part [all]")
+    parser.add_argument("--only", choices=("nab", "water", "host", "cycles"), default=None, help="one part [all]")
     parser.add_argument("--each", action="store_true", help="print the benchmark's score of each series too")
     parser.add_argument("--check", action="store_true", help="fail where a figure fell below the recorded one")
     parser.add_argument("--record", action="store_true", help="record these figures as what --check compares with")

@@ -63,7 +63,7 @@ class EvidenceChannel(BaseModel):
     contribution: float
     unit: str | None
     detector: str | None = Field(
-        description="who sees it most: forecast | shift | level | shape | limit | stuck | out-of-range | wrong-unit | silent"
+        description="sees it: forecast | shift | level | shape | pattern | limit | stuck | out-of-range | wrong-unit | silent"
     )
     off: float | None = Field(description="seen less what that detector expects, the mean over `over_s`")
     over_s: float | None = Field(description="seconds of event time over which that detector compares")

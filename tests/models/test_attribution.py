@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import attribution, level, pca
+from models import attribution, calibration, level, pca
 from models.attribution import attributed
 from models.calibration import LEVELS
 from models.evaluate import evaluate
@@ -57,7 +57,7 @@ def test_a_change_of_one_channel_is_told_apart_from_those_the_components_share_i
 
 def test_a_channel_that_is_off_is_not_outdone_by_a_steadier_one_that_is_judged_by_it() -> None:
     """Channel 1 is judged by channel 0 alone, and ten times as strictly: its residual is the larger one."""
-    weights = torch.zeros(1, 3, level.feature_count(3))
+    weights = torch.zeros(1, 3, level.feature_count(3, weekly=False))
     own = 1 + SMOOTH_FEATURES
     weights[0, 1, own] = 0.8
     tables = torch.tensor([1.0, 0.1, 1.0])[None, :, None] * torch.from_numpy(1 + LEVELS).float()
@@ -69,8 +69,8 @@ def test_a_channel_that_is_off_is_not_outdone_by_a_steadier_one_that_is_judged_b
 
 
 def test_a_level_that_is_not_judged_says_nothing() -> None:
-    tables = torch.stack([torch.from_numpy(1 + LEVELS).float(), level.MUTE * torch.from_numpy(1 + LEVELS).float()])[None]
-    directions = attribution.level_directions(torch.zeros(1, 2, level.feature_count(2)), tables)
+    tables = torch.stack([torch.from_numpy(1 + LEVELS).float(), calibration.MUTE * torch.from_numpy(1 + LEVELS).float()])[None]
+    directions = attribution.level_directions(torch.zeros(1, 2, level.feature_count(2, weekly=False)), tables)
     assert attribution.level_fault(torch.tensor([[0.5, 1e5]]), directions).tolist() == [[pytest.approx(0.25 / 4), 0.0]]
 
 

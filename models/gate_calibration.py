@@ -71,6 +71,13 @@ def too_strange(judged: Judged, figures: dict[str, float]) -> str | None:
     return f"{said} (champion {theirs:.0%}{times}; chance explains {by_chance:.1%})"
 
 
+def left_behind(judged: Judged, figures: dict[str, float]) -> bool:
+    """Whether a drift has left the champion behind: its p-values are off, and the candidate's loss is no higher."""
+    if judged.theirs is None or figures["champion_share_p05"] <= SHARE_WORST:
+        return False
+    return figures["candidate_loss"] <= figures["champion_loss"]
+
+
 def _loss_is_lower(judged: Judged) -> bool:
     mine, theirs = judged.losses()
     assert theirs is not None

@@ -6,8 +6,12 @@ Out:  stage `golden faults`: how many of the same faults each finds at its own t
 A fault is a channel of one twin that, for FAULT_STEPS, is off by a number of the twin's own spreads, drifts away, jumps
 there and back, stands still, or shows what it showed some time earlier. Places, twins and channels are drawn by a fixed seed
 from where all of the window is calm; sizes come from the record, never from a version. They double from far below what any
-version finds, so how many are found tells how small a fault may be. Found means: an alarm rises while the fault lasts, so a
-version that is always in alarm finds nothing.
+version finds, so how many are found tells how small a fault may be. Found means: an alarm rises while the fault lasts, and none
+does without it, so a version that is always in alarm, or alarms anyway, finds nothing.
+
+A champion that a drift has left behind is near its threshold all the time: the smallest fault tips it over, and one that has
+learnt the drift can't compete. Where the champion's p-values are that strange and the candidate's loss is no higher, faults of
+LARGE spreads and more are compared alone.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ GOOD_SHARE = 0.9  # of a window's cells
 FEWER = 0.05  # share of what the champion finds that a candidate may find less
 SURE = 0.01  # chance that it finds as many and was unlucky
 GROSS_FOUND = 0.1  # of them, by a first model: one from a short record may have to be cautious, none may be blind
+LARGE = 1.0  # spreads from which on a fault counts where the champion no longer fits
 GROSS_MIN = 6  # gross faults needed to say anything
 _SEED = 20_220_811
 
@@ -65,12 +70,12 @@ class Golden:
     theirs: NDArray[np.bool_] | None
 
     @classmethod
-    def of(cls, candidate: Served, champion: Served | None, stretch: Stretch) -> Golden:
+    def of(cls, candidate: Served, champion: Served | None, stretch: Stretch, *, large_only: bool = False) -> Golden:
         window = max(candidate.window, champion.window if champion is not None else 0)
         known = candidate.rows(stretch.block.assets) != LEARNING
         if champion is not None:
             known &= champion.rows(stretch.block.assets) != LEARNING
-        faults = drawn(stretch, known, window)
+        faults = [one for one in drawn(stretch, known, window) if not large_only or one.size == 0 or one.size >= LARGE]
         mine = found(candidate, stretch, faults, window)
         theirs = found(champion, stretch, faults, window) if champion is not None else None
         return cls(stretch, window, tuple(faults), mine, theirs)
@@ -176,6 +181,8 @@ def found(served: Served, stretch: Stretch, faults: Sequence[Fault], window: int
         numbers = [number for number, fault in enumerate(faults) if fault.onset == onset]
         first, last = onset - (window - 1) - LEAD_STEPS, onset + FAULT_STEPS
         rows = [faults[number].row for number in numbers]
+        without = sorted(set(rows))  # the same twins as they were
+        rows += without
         values, quality = block.values[rows, first:last].copy(), block.quality[rows, first:last]
         for place, number in enumerate(numbers):
             inject(values[place], faults[number], onset - first, float(spread[faults[number].row, faults[number].channel]))
@@ -183,7 +190,9 @@ def found(served: Served, stretch: Stretch, faults: Sequence[Fault], window: int
         faulty = StepBlock(names, block.channels, block.first_step + first, block.period_ns, values, quality)
         seen = evaluate(served, faulty, start=onset - first - LEAD_STEPS)
         rising = seen.alarm & ~np.pad(seen.alarm, ((0, 0), (1, 0)))[:, :-1]
-        result[numbers] = rising[:, onset - first :].any(axis=1)
+        rises = np.asarray(rising[:, onset - first :].any(axis=1), np.bool_)
+        anyway = dict(zip(without, rises[len(numbers) :].tolist(), strict=True))
+        result[numbers] = rises[: len(numbers)] & [not anyway[row] for row in rows[: len(numbers)]]
     return result
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.batch_means import mean_and_chance
-from models.gate_calibration import calibration
+from models.gate_calibration import calibration, left_behind
 from models.gate_holdout import Judged
 from models.gate_stage import Stage, Stretch
 from models.training import Trained
@@ -61,6 +61,19 @@ def test_a_loss_that_is_surely_lower_explains_some_more(judged: Judged) -> None:
     assert judge(judged, mine, theirs, nats=0.5).passed
     assert not judge(judged, mine, theirs, nats=-0.5).passed
     assert not judge(judged, strange(judged, 0.6, seed=2), theirs, nats=0.5).passed
+
+
+def test_a_drift_has_left_a_champion_behind_that_it_is_strange_to_where_the_loss_is_no_higher(judged: Judged) -> None:
+    def behind(share: float, nats: float = 0.0) -> bool:
+        assert judged.theirs is not None
+        wider = (judged.mine.spread * np.exp(nats)).astype(np.float32)
+        other = replace(judged.theirs, p_value=strange(judged, share, seed=1))
+        beside = Judged(judged.stretch, replace(judged.mine, spread=wider), other)
+        return left_behind(beside, beside.figures())
+
+    assert behind(0.4)
+    assert not behind(0.1)
+    assert not behind(0.4, nats=0.5)
 
 
 def test_alarms_on_less_than_a_twin_day_are_left_to_the_shadow(judged: Judged) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,26 @@ def test_sizes_reach_from_what_nobody_finds_to_what_everybody_finds(trained: Tra
     stage = golden_faults(Golden.of(duller, trained.model, stretch))
     assert not stage.passed, stage.why
     assert golden_faults(Golden.of(trained.model, duller, stretch)).passed
+
+
+def test_an_alarm_that_rises_without_the_fault_too_finds_nothing(trained: Trained, stretch: Stretch) -> None:
+    faults = drawn(stretch, np.ones(5, np.bool_), 64)
+    values = stretch.block.values.copy()
+    values[faults[0].row, faults[0].onset :] += 20
+    jumped = Stretch(replace(stretch.block, values=values), 64)
+    there = np.array([(fault.row, fault.onset) == (faults[0].row, faults[0].onset) for fault in faults])
+    assert found(trained.model, stretch, faults, 64)[there].any()
+    assert not found(trained.model, jumped, faults, 64)[there].any()
+
+
+def test_beside_a_champion_that_a_drift_has_left_behind_large_faults_count_alone(trained: Trained, stretch: Stretch) -> None:
+    small = changed(trained, *tables("fused"), by=lambda one: one * 1.5)
+    assert not golden_faults(Golden.of(small, trained.model, stretch)).passed
+    large = Golden.of(small, trained.model, stretch, large_only=True)
+    assert {fault.size for fault in large.faults} == {0.0, 1.0, 2.0, 4.0, 32.0}
+    assert golden_faults(large).passed
+    deaf = changed(trained, *tables("fused"), by=lambda one: one * 8)
+    assert not golden_faults(Golden.of(deaf, trained.model, stretch, large_only=True)).passed
 
 
 def test_fewer_faults_found_of_two_twins_at_their_times_may_be_chance(stretch: Stretch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from models import version as version_file
 from models.served import ServedModel
-from streams.canary import Divided, drawn
+from streams.canary import Divided, Draws, drawn
 from streams.log_record import PlainRecord
 from streams.model_records import Canary, ModelAlias, Serving
 from streams.past_versions import past_versions
@@ -18,6 +18,7 @@ from streams.scoring import Switches
 from streams.serving import VersionsMissing
 from tests.streams.plant import ASSETS, TYPE, trained, variant
 from tests.streams.test_weights_shared import Owner, rows_of, telemetry
+from twin.rows import Roster
 
 BATCH, BEGIN, END, ALL = 60, 4, 9, 12  # batches after which the canary begins, is withdrawn, and the challenger serves all
 
@@ -183,3 +184,28 @@ def test_each_challenger_draws_other_twins_and_a_larger_share_keeps_those_it_had
     table = Switches()
     table.add(0, None)
     assert table.split(np.array([0, 5]))[0][0] is None
+
+
+def test_a_twin_that_comes_later_is_drawn_too() -> None:
+    canary = Canary(version="0002-ab", sha256="", uri="", share=0.5, since_ns=0)
+    draws, divided = Draws(), Divided(None, None, canary)
+    names = [f"pump-{number}" for number in range(40)]
+    for count in (10, 40):
+        roster = Roster(tuple(names[:count]), np.zeros(count, np.int64))
+        found = [at for _, at in draws.by_twin(divided, np.arange(count), np.arange(count), roster)]
+        assert found[-1].tolist() == np.flatnonzero(drawn(names[:count], canary)).tolist()
+
+
+async def test_a_canary_that_ended_while_nobody_owned_the_partition_ends_for_the_next_owner(
+    model: ServedModel, challenger: ServedModel, tmp_path: Path
+) -> None:
+    owner, _ = await tried(model, challenger, tmp_path)
+    under_way = serving(owner).model_copy(update={"switches": serving(owner).switches[:2]})
+    heir = Owner(model, tmp_path)
+    await heir.promote()
+    heir.partitions.switching.switch_ready(0)
+    heir.view.apply(f"{TYPE.slug}/serving/0/1".encode(), under_way.to_bytes())
+    place = heir.partitions.own(0, position=0, committed=0, epoch=2)
+    await heir.partitions.switching.restore(0, place, 10**6, heir.partitions._folder.arena)
+    told = [Serving.model_validate_json(value) for _, _, _, value in heir.partitions.switching.announce_start(0)]
+    assert [(one.switches[-1].version, one.switches[-1].canary) for one in told] == [(model.version, None)]

@@ -157,7 +157,7 @@ def _score(
     novelty = NoveltyState(0, len(kind.channels))
     for closed, assets in _closed(folder, readings, len(readings.time_ns), progress, task):
         novelty.grow(folder.arena(kind).capacity)
-        _take(out, scorer.score(closed), novelty, assets)
+        _take(out, scorer.score(closed, explained=True), novelty, assets)
     return out
 
 

@@ -16,7 +16,6 @@ A row depends on its own window and its twin's tensors only.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +24,9 @@ from torch import Tensor, nn
 
 from models import attribution, calibration, level, pattern, pca
 from models.attribution import Attribution
-from models.network import FREEDOM, Architecture, Forecaster
+from models.network import TO_DEVIATION, Architecture, Forecaster
+from models.row_products import by_component
+from models.scripted import either
 
 CLIP = 1e4  # of a scaled value
 
@@ -35,17 +36,15 @@ class Statistics(NamedTuple):
 
     expected: Tensor  # (N, C) scaled
     spread: Tensor  # (N, C) scaled, one standard deviation
-    before: Tensor  # (N, C) scaled, forecast of the scored step made `horizons` steps before it
-    before_spread: Tensor  # (N, C) scaled
     forecast: Tensor  # (N, C)
     shift: Tensor  # (N, C)
     level: Tensor  # (N, C)
     shape: Tensor  # (N, 1)
     pattern: Tensor  # (N, 1)
-    level_fault: Tensor  # (N, C) how well a change of that channel alone explains all levels
-    shape_fault: Tensor  # (N, C) how well a change of that channel alone explains the shape
+    off_level: Tensor  # (N, C) scaled, with sign
+    rest: Tensor  # (N, span, C) scaled: what the components can't rebuild
     pattern_fault: Tensor  # (N, C) share of each channel in the distance
-    off: Tensor  # (N, D, C) scaled, with sign: how far off each of DETECTORS sees each channel
+    gone: Tensor  # (N, C) scaled, with sign: how far the newest bin is from the prototype's
 
 
 class Forecasts(NamedTuple):
@@ -107,7 +106,7 @@ class Detectors(nn.Module):
         self.register_buffer("loc", torch.zeros(twins, channels))
         self.register_buffer("scale", torch.ones(twins, channels))
         self.register_buffer("centre", torch.zeros(twins, features))
-        self.register_buffer("basis", torch.zeros(twins, features, layout.components))
+        self.register_buffer("basis", by_component(torch.zeros(twins, features, layout.components)))
         self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels, weekly=layout.weekly)))
         self.register_buffer("prototypes", torch.zeros(layout.prototypes, pattern.BINS * channels))
         # made from the weights by `derive`, not part of a version file
@@ -139,7 +138,7 @@ class Detectors(nn.Module):
     def scaled(self, rows: Tensor, values: Tensor, good: Tensor) -> Tensor:
         """(N, steps, C) in units of each twin's spread, 0 where not good."""
         x = (values - self.loc.index_select(0, rows)[:, None]) / self.scale.index_select(0, rows)[:, None]
-        return torch.where(good, x, torch.zeros_like(x)).clamp(-CLIP, CLIP)
+        return torch.where(good, x, 0.0).clamp(-CLIP, CLIP)
 
     def statistics(self, rows: Tensor, values: Tensor, good: Tensor, now: Tensor, before: Tensor) -> Statistics:
         """Statistics of the last step of each window.
@@ -184,42 +183,44 @@ class Detectors(nn.Module):
         """Statistics of the last step of each scaled window, given the forecasts made of it."""
         a = self.architecture
         n, _, channels = x.shape
+        x, good = x[:, -self.look :], good[:, -self.look :]
         m = good.to(x.dtype)
         expected, one_scale = made.mean, made.log_scale.exp()
         forecast = ((x[:, -1] - expected) / one_scale).abs() * m[:, -1]
         z = ((x[:, -a.horizons :] - made.mean_before) * torch.exp(-made.log_scale_before)).clamp(-50, 50) * m[:, -a.horizons :]
         count = m[:, -a.horizons :].sum(dim=1)
         shift = torch.where(count >= a.horizons / 2, z.sum(dim=1).abs() / count.clamp(min=1), torch.zeros_like(count))
-        moved = ((x[:, -a.horizons :] - made.mean_before) * m[:, -a.horizons :]).sum(dim=1) / count.clamp(min=1)
         short, long, known = level.levels(x, m)
         off_level = (
             short - level.expected(self.level_weights.index_select(0, rows), short, long, now, weekly=self.layout.weekly)
         ) * known
-        filled, enough = _filled(x[:, -self.layout.span :], good[:, -self.layout.span :])
+        filled, enough = either(_filled)(x[:, -self.layout.span :], good[:, -self.layout.span :])
         rest = pca.unexplained(
-            self.centre.index_select(0, rows), self.basis.index_select(0, rows), filled.reshape(n, -1)
+            self.centre.index_select(0, rows), self.basis.transpose(1, 2).index_select(0, rows), filled.reshape(n, -1)
         ).reshape(n, -1, channels)
         rest = rest * m[:, -self.layout.span :]
         shape = torch.where(enough, (rest * rest).sum(dim=1).sum(dim=1).sqrt(), torch.zeros(n, dtype=x.dtype, device=x.device))
-        shape_fault, bent = attribution.shape_fault(rest, self.shape_left.index_select(0, rows), self.layout.span)
-        level_fault = attribution.level_fault(off_level, self.level_directions.index_select(0, rows))
         strange, pattern_fault, gone = self.patterns(x, m)
-        to_deviation = math.sqrt(FREEDOM / (FREEDOM - 2))  # from a Student's scale
         return Statistics(
             expected,
-            one_scale * to_deviation,
-            made.mean_before[:, -1],
-            made.log_scale_before[:, -1].exp() * to_deviation,
+            one_scale * TO_DEVIATION,
             forecast,
             shift,
             off_level.abs(),
             shape[:, None],
             strange[:, None],
-            level_fault,
-            shape_fault,
+            off_level,
+            rest,
             pattern_fault,
-            torch.stack([(x[:, -1] - expected) * m[:, -1], moved, off_level, bent, gone], dim=1),
+            gone,
         )
+
+    @property
+    def look(self) -> int:
+        """Newest steps that are compared with forecasts, levels, components and prototypes."""
+        if self.layout.prototypes:
+            return self.layout.window
+        return max(self.architecture.horizons, level.LONG, self.layout.span)
 
     def patterns(self, x: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Distance to the nearest prototype (N,), each channel's part of it (N, C), and how far off its newest bin is (N, C)."""
@@ -232,9 +233,10 @@ class Detectors(nn.Module):
 
     def surprises(self, rows: Tensor, found: Statistics) -> Surprises:
         """-log10 p of each detector by the twin's tables."""
-        return Surprises(
-            *(calibration.surprise(self.table(name).index_select(0, rows), getattr(found, name)) for name in DETECTORS)
-        )
+        statistics = torch.cat([getattr(found, name) for name in DETECTORS], dim=1)
+        tables = torch.cat([self.table(name).index_select(0, rows) for name in DETECTORS], dim=1)
+        one, channels = calibration.surprise(tables, statistics), self.architecture.channels
+        return Surprises(*torch.split(one, [channels, channels, channels, 1, 1], dim=1))
 
     def table(self, name: str) -> Tensor:
         """Table of a detector, or `fused`: (A, columns, knots)."""
@@ -243,6 +245,22 @@ class Detectors(nn.Module):
     def fused(self, rows: Tensor, surprises: Surprises) -> Tensor:
         """-log10 of the calibrated p-value of the step, (N,)."""
         return calibration.surprise(self.table_fused.index_select(0, rows), strongest(surprises)[:, None])[:, 0]
+
+    def attribution(
+        self, rows: Tensor, x: Tensor, good: Tensor, made: Forecasts, found: Statistics, surprises: Surprises
+    ) -> Attribution:
+        """Which channels and detectors the score of each row speaks of; arguments as `compared` has them, and what came of it."""
+        horizons = self.architecture.horizons
+        m = good[:, -horizons:].to(x.dtype)
+        off = (x[:, -1] - found.expected) * m[:, -1]
+        moved = ((x[:, -horizons:] - made.mean_before) * m).sum(dim=1) / m.sum(dim=1).clamp(min=1)
+        shape_fault, bent = attribution.shape_fault(found.rest, self.shape_left.index_select(0, rows), self.layout.span)
+        level_fault = attribution.level_fault(found.off_level, self.level_directions.index_select(0, rows))
+        return attribution.attributed(
+            of_detectors(surprises),
+            (surprises.forecast, surprises.shift, level_fault, shape_fault, found.pattern_fault),
+            torch.stack([off, moved, found.off_level, bent, found.gone], dim=1),
+        )
 
 
 def of_detectors(surprises: Surprises) -> Tensor:
@@ -256,15 +274,10 @@ def strongest(surprises: Surprises) -> Tensor:
     return ordered[:, 0] + 0.5 * ordered[:, 1]
 
 
-def attribution_of(surprises: Surprises, found: Statistics) -> Attribution:
-    """Which channels and detectors the score speaks of."""
-    by_channel = (surprises.forecast, surprises.shift, found.level_fault, found.shape_fault, found.pattern_fault)
-    return attribution.attributed(of_detectors(surprises), by_channel, found.off)
-
-
 def _filled(x: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
     """Bad cells carry the last good value forward; whether at least three quarters of the cells are good, (N,)."""
-    steps = x.shape[1]
-    place = torch.arange(steps, device=x.device)[None, :, None].expand(x.shape)
+    if x.device.type == "cpu" and bool(good.all()):
+        return x, good[:, 0, 0]  # nearly always; on another device the question costs more than it saves
+    place = torch.arange(x.shape[1], device=x.device)[None, :, None].expand(x.shape)
     newest = torch.cummax(torch.where(good, place, torch.zeros_like(place)), dim=1).values
     return torch.gather(x, 1, newest), good.to(x.dtype).mean(dim=(1, 2)) >= 0.75

@@ -57,7 +57,7 @@ def stack(fits: list[tuple[NDArray[np.float32], NDArray[np.float32]]], width: in
     return torch.from_numpy(centre), torch.from_numpy(basis)
 
 
-def unexplained(centre: Tensor, basis: Tensor, windows: Tensor) -> Tensor:
-    """What the basis can't rebuild of each window. `centre` (N, F), `basis` (N, F, K), `windows` (N, F) → (N, F)."""
+def unexplained(centre: Tensor, components: Tensor, windows: Tensor) -> Tensor:
+    """What the components can't rebuild of each window. `centre` (N, F), `components` (N, K, F), `windows` (N, F) → (N, F)."""
     deviation = windows - centre  # (N, F)
-    return deviation - rows_times(rows_times(deviation, basis), basis.transpose(1, 2))
+    return deviation - rows_times((deviation[:, None, :] * components).sum(dim=2), components)

@@ -35,19 +35,37 @@ class Scores:
     """For N rows of C channels. Rows of twins that are still learning: NaN expected and spread, score 0, p 1.
 
     Numbers are rounded (float32, 5 significant digits) before anything is compared with them, so that batch shapes change
-    no decision. `off`, `leading` and `mix` only explain: nothing compares them, and they are not rounded.
+    no decision. From `before` on they only explain, and hold no rows where no explanation was asked for; `off`, `leading` and
+    `mix` are not rounded, as nothing compares them.
     """
 
     expected: NDArray[np.float32]  # (N, C) forecast of the step that is scored, channel units
     spread: NDArray[np.float32]  # (N, C) one standard deviation of that forecast, channel units
+    score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
+    p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps
     before: NDArray[np.float32]  # (N, C) forecast of the same step made some steps earlier, before a fault could bend it
     before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C) share of each channel in the score, rows sum to 1 (or 0)
     off: NDArray[np.float32]  # (N, C) seen less expected, as the detector that leads at the channel compares them
     leading: NDArray[np.int8]  # (N, C) place of that detector in `Served.detector_steps`
     mix: NDArray[np.float32]  # (N, detectors) share of each detector in the score, rows sum to 1 (or 0)
-    score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
-    p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps
+
+    @staticmethod
+    def unknown(count: int, channels: int, detectors: int, *, explained: bool) -> Scores:
+        """Of `count` rows of twins that are still learning."""
+        why = count if explained else 0
+        return Scores(
+            expected=np.full((count, channels), np.nan, np.float32),
+            spread=np.full((count, channels), np.nan, np.float32),
+            score=np.zeros(count, np.float32),
+            p_value=np.ones(count, np.float32),
+            before=np.full((why, channels), np.nan, np.float32),
+            before_spread=np.full((why, channels), np.nan, np.float32),
+            contribution=np.zeros((why, channels), np.float32),
+            off=np.zeros((why, channels), np.float32),
+            leading=np.zeros((why, channels), np.int8),
+            mix=np.zeros((why, detectors), np.float32),
+        )
 
 
 class Served(Protocol):
@@ -95,7 +113,13 @@ class Served(Protocol):
         ...
 
     def score(
-        self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
+        self,
+        rows: NDArray[np.int64],
+        windows: NDArray[np.float32],
+        quality: NDArray[np.uint8],
+        time_ns: NDArray[np.int64],
+        *,
+        explained: bool = True,
     ) -> Scores:
         """Score the last step of each window.
 
@@ -104,5 +128,6 @@ class Served(Protocol):
             windows: (N, window, C) channel units; oldest first; NaN where nothing is known.
             quality: (N, window, C) bits of `twin.quality`; only cells without any bit count.
             time_ns: (N,) end of the scored step.
+            explained: whether what only explains is asked for; the rest is the same bits with it and without.
         """
         ...

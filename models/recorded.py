@@ -53,6 +53,7 @@ def _record(plain: ScoringPass, detectors: Detectors, draw: torch.Generator) -> 
     a = detectors.architecture
     rows, windows, quality, _, now, _ = _windows(detectors, CONTEXTS, 1, draw)
     x, good = plain.scale(rows, windows, quality)
+    newest = x[:, -plain.look :], good[:, -plain.look :]
     contexts, seen = x[:, : plain.reach], good[:, : plain.reach]
     made = [
         torch.randn(CONTEXTS, *shape, generator=draw) for shape in ((a.channels,), (a.channels,), *[(a.horizons, a.channels)] * 2)
@@ -65,10 +66,12 @@ def _record(plain: ScoringPass, detectors: Detectors, draw: torch.Generator) -> 
     one = ScoringPass(
         trace(Scale(detectors), rows, windows, quality),
         trace(Forecast(detectors), rows, contexts, seen, now),
-        trace(Compare(detectors), rows, x, good, now, *made),
+        trace(Compare(detectors, explains=False), rows, *newest, now, *made),
+        trace(Compare(detectors, explains=True), rows, *newest, now, *made),
         widths=plain.widths,
         reach=plain.reach,
         lag=plain.lag,
+        look=plain.look,
         period_ns=plain.period_ns,
     )
     script: nn.Module = torch.jit.script(one.eval())
@@ -88,5 +91,8 @@ def _windows(detectors: Detectors, count: int, period_ns: int, draw: torch.Gener
 
 
 def _alike(plain: nn.Module, found: nn.Module, inputs: list[Tensor]) -> bool:
-    expected = plain(*inputs).numpy().tobytes()
-    return all(found(*inputs).numpy().tobytes() == expected for _ in range(TIMES))
+    def bits(module: nn.Module, explained: bool) -> bytes:
+        of: Tensor = module(*inputs, explained)
+        return of.numpy().tobytes()
+
+    return all(bits(found, explained) == bits(plain, explained) for explained in (False, True) for _ in range(TIMES))

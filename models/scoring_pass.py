@@ -14,21 +14,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.detectors import DETECTORS, Detectors, Forecasts, attribution_of
+from models.detectors import DETECTORS, Detectors, Forecasts
+from models.network import TO_DEVIATION
 from models.passes import CHUNK, CONTEXTS, MANY, chunk_size, filled, pass_size
 
 # columns: C each, one of the score, one a detector of the mix
-BLOCKS = ("expected", "spread", "before", "before_spread", "contribution", "score", "off", "leading", "mix")
-COMPARED = BLOCKS.index("score") + 1  # those that others compare, and so are rounded; the others only explain
+BLOCKS = ("expected", "spread", "score")
+REASONS = (
+    "before",
+    "before_spread",
+    "contribution",
+    "off",
+    "leading",
+    "mix",
+)  # behind them, where asked for: why a row is strange
+ROUNDED = 6  # the first ones: others compare them
 
 
-def block_widths(channels: int) -> list[int]:
-    """Columns of each of BLOCKS.
+def block_widths(channels: int, *, explained: bool) -> dict[str, int]:
+    """Columns of each of BLOCKS, and of REASONS.
 
-    >>> block_widths(2)
-    [2, 2, 2, 2, 2, 1, 2, 2, 4]
+    >>> block_widths(2, explained=False)
+    {'expected': 2, 'spread': 2, 'score': 1}
+    >>> sum(block_widths(2, explained=True).values())
+    20
     """
-    return [{"mix": len(DETECTORS), "score": 1}.get(name, channels) for name in BLOCKS]
+    return {name: {"mix": len(DETECTORS), "score": 1}.get(name, channels) for name in (*BLOCKS, *(REASONS if explained else ()))}
 
 
 class Forecast(nn.Module):
@@ -55,11 +66,14 @@ class Scale(nn.Module):
 
 
 class Compare(nn.Module):
-    """One chunk of rows beside their forecasts: (N, columns of BLOCKS)."""
+    """One chunk of rows beside their forecasts: (N, columns of BLOCKS), and of REASONS where it explains.
 
-    def __init__(self, detectors: Detectors) -> None:
+    What explains is asked of few rows: those in alarm. The other columns are the same bits with it and without.
+    """
+
+    def __init__(self, detectors: Detectors, *, explains: bool) -> None:
         super().__init__()
-        self.detectors = detectors
+        self.detectors, self.explains = detectors, explains
 
     def forward(
         self,
@@ -72,32 +86,32 @@ class Compare(nn.Module):
         mean_before: Tensor,
         log_scale_before: Tensor,
     ) -> Tensor:
-        d = self.detectors
-        found = d.compared(rows, x, good, now, Forecasts(mean, log_scale, mean_before, log_scale_before))
+        d, made = self.detectors, Forecasts(mean, log_scale, mean_before, log_scale_before)
+        found = d.compared(rows, x, good, now, made)
         surprises = d.surprises(rows, found)
-        why = attribution_of(surprises, found)
         loc, scale = d.loc.index_select(0, rows), d.scale.index_select(0, rows)
-        blocks = [
-            found.expected * scale + loc,
-            found.spread * scale,
-            found.before * scale + loc,
-            found.before_spread * scale,
-            why.contribution,
-            d.fused(rows, surprises)[:, None],
-            why.off * scale,
-            why.leading,
-            why.mix,
-        ]
+        blocks = [found.expected * scale + loc, found.spread * scale, d.fused(rows, surprises)[:, None]]
+        if self.explains:
+            why = d.attribution(rows, x, good, made, found, surprises)
+            blocks += [
+                mean_before[:, -1] * scale + loc,
+                log_scale_before[:, -1].exp() * TO_DEVIATION * scale,
+                why.contribution,
+                why.off * scale,
+                why.leading,
+                why.mix,
+            ]
         return torch.cat(blocks, dim=1)
 
 
 class ScoringPass(nn.Module):
-    """Windows of any number of rows to scores, (N, columns of BLOCKS), in passes of fixed sizes.
+    """Windows of any number of rows to scores, in passes of fixed sizes.
 
     Args:
         widths: contexts that may be in one pass of the network, rising (`models.passes.same_widths`).
         reach: steps that a forecast reads.
         lag: steps from the scored one back to the first of the earlier forecast.
+        look: newest steps that are compared with forecasts.
     """
 
     def __init__(
@@ -105,19 +119,23 @@ class ScoringPass(nn.Module):
         scale: nn.Module,
         forecast: nn.Module,
         compare: nn.Module,
+        explain: nn.Module,
         *,
         widths: list[int],
         reach: int,
         lag: int,
+        look: int,
         period_ns: int,
     ) -> None:
         super().__init__()
-        self.scale, self.forecast, self.compare = scale, forecast, compare
-        self.widths, self.reach, self.lag, self.period_ns = widths, reach, lag, period_ns
+        self.scale, self.forecast, self.compare, self.explain = scale, forecast, compare, explain
+        self.widths, self.reach, self.lag, self.look, self.period_ns = widths, reach, lag, look, period_ns
         self.contexts, self.chunk, self.many = CONTEXTS, CHUNK, MANY
 
-    def forward(self, rows: Tensor, windows: Tensor, quality: Tensor, time_ns: Tensor, now: Tensor, before: Tensor) -> Tensor:
-        """See `ScoringPass`.
+    def forward(
+        self, rows: Tensor, windows: Tensor, quality: Tensor, time_ns: Tensor, now: Tensor, before: Tensor, explained: bool
+    ) -> Tensor:
+        """(N, columns of BLOCKS), and of REASONS where `explained`.
 
         Args:
             rows: (N,) int64.
@@ -126,9 +144,17 @@ class ScoringPass(nn.Module):
             time_ns: (N,).
             now: (N, CALENDAR_FEATURES) of the scored step.
             before: (N, CALENDAR_FEATURES) of the first step of the earlier forecast.
+            explained: whether what explains is asked for.
         """
         n, lag, reach = rows.shape[0], self.lag, self.reach
-        x, good = self.scale(rows, windows, quality)
+        xs: list[Tensor] = []
+        goods: list[Tensor] = []
+        for start in range(0, n, self.many):  # so many at once stay in the processor's cache
+            end = start + self.many
+            scaled, counted = self.scale(rows[start:end], windows[start:end], quality[start:end])
+            xs.append(scaled)
+            goods.append(counted)
+        x, good = torch.cat(xs), torch.cat(goods)
         end = x.shape[1] - 1
         contexts, seen = x[:, end - reach : end], good[:, end - reach : end]
         earlier, seen_earlier = x[:, end - lag - reach : end - lag], good[:, end - lag - reach : end - lag]
@@ -163,21 +189,20 @@ class ScoringPass(nn.Module):
         mean, log_scale = torch.cat(means), torch.cat(log_scales)
         first_mean, first_log_scale = mean[:n, 0], log_scale[:n, 0]
         early_mean, early_log_scale = mean[source], log_scale[source]
+        newest, seen_newest = x[:, -self.look :], good[:, -self.look :]
         found: list[Tensor] = []
         start = 0
         while start < n:
             size = chunk_size(n - start, self.chunk, self.many)
             count = min(size, n - start)
-            scores = self.compare(
-                filled(rows, start, count, size),
-                filled(x, start, count, size),
-                filled(good, start, count, size),
-                filled(now, start, count, size),
-                filled(first_mean, start, count, size),
-                filled(first_log_scale, start, count, size),
-                filled(early_mean, start, count, size),
-                filled(early_log_scale, start, count, size),
-            )
+            of, date = filled(rows, start, count, size), filled(now, start, count, size)
+            cells, counted = filled(newest, start, count, size), filled(seen_newest, start, count, size)
+            one, one_scale = filled(first_mean, start, count, size), filled(first_log_scale, start, count, size)
+            many, many_scale = filled(early_mean, start, count, size), filled(early_log_scale, start, count, size)
+            if explained:
+                scores = self.explain(of, cells, counted, date, one, one_scale, many, many_scale)
+            else:
+                scores = self.compare(of, cells, counted, date, one, one_scale, many, many_scale)
             found.append(scores[:count])
             start += size
         return torch.cat(found)
@@ -188,9 +213,11 @@ def scoring_pass(detectors: Detectors, *, widths: list[int], period_ns: int) -> 
     return ScoringPass(
         Scale(detectors),
         Forecast(detectors),
-        Compare(detectors),
+        Compare(detectors, explains=False),
+        Compare(detectors, explains=True),
         widths=widths,
         reach=detectors.reach,
         lag=detectors.architecture.horizons - 1,
+        look=detectors.look,
         period_ns=period_ns,
     )

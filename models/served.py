@@ -26,7 +26,7 @@ from models.passes import same_widths
 from models.port import LEARNING, Scores, VersionRefused
 from models.recorded import recorded
 from models.rounding import rounded
-from models.scoring_pass import BLOCKS, COMPARED, block_widths
+from models.scoring_pass import ROUNDED, block_widths
 from models.stuck_runs import NOTHING, StuckRuns
 from models.windows import calendar
 
@@ -137,6 +137,8 @@ class ServedModel:
         windows: NDArray[np.float32],
         quality: NDArray[np.uint8],
         time_ns: NDArray[np.int64],
+        *,
+        explained: bool = True,
     ) -> Scores:
         """See `models.port.Served.score`.
 
@@ -150,48 +152,45 @@ class ServedModel:
                 f"{self.name} {self.version}: windows {windows.shape}, quality {quality.shape}, {len(time_ns)} times; "
                 f"expected {expected_shape}; nothing was scored"
             )
-        scores = Scores(
-            expected=np.full((n, channels), np.nan, np.float32),
-            spread=np.full((n, channels), np.nan, np.float32),
-            before=np.full((n, channels), np.nan, np.float32),
-            before_spread=np.full((n, channels), np.nan, np.float32),
-            contribution=np.zeros((n, channels), np.float32),
-            off=np.zeros((n, channels), np.float32),
-            leading=np.zeros((n, channels), np.int8),
-            mix=np.zeros((n, len(DETECTORS)), np.float32),
-            score=np.zeros(n, np.float32),
-            p_value=np.ones(n, np.float32),
-        )
+        scores = Scores.unknown(n, channels, len(DETECTORS), explained=explained)
         known = np.flatnonzero(rows != LEARNING)
         known = known[np.lexsort((time_ns[known], rows[known]))]  # a twin's steps beside each other: they share forecasts
-        ends = np.cumsum(block_widths(channels))
-        compared = ends[COMPARED - 1]
+        widths = block_widths(channels, explained=explained)
+        ends = np.cumsum(list(widths.values()))
+        compared = ends[:ROUNDED][-1]
         for start in range(0, len(known), AT_ONCE):
             at = _run(known[start : start + AT_ONCE])
-            found = self.unrounded(rows[at], windows[at], quality[at], time_ns[at])
+            found = self.unrounded(rows[at], windows[at], quality[at], time_ns[at], explained=explained)
             found[:, :compared] = rounded(found[:, :compared])
-            for name, block in zip(BLOCKS, np.split(found, ends[:-1], axis=1), strict=True):
+            for name, block in zip(widths, np.split(found, ends[:-1], axis=1), strict=True):
                 getattr(scores, name)[at] = block[:, 0] if name == "score" else block
             scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
         return scores
 
     def unrounded(
-        self, rows: NDArray[np.int64], windows: NDArray[np.float32], quality: NDArray[np.uint8], time_ns: NDArray[np.int64]
+        self,
+        rows: NDArray[np.int64],
+        windows: NDArray[np.float32],
+        quality: NDArray[np.uint8],
+        time_ns: NDArray[np.int64],
+        *,
+        explained: bool = True,
     ) -> NDArray[np.float32]:
-        """Scores of rows of known twins before they are rounded: (N, columns of `models.scoring_pass.BLOCKS`)."""
+        """Scores of rows of known twins before they are rounded: (N, columns of `models.scoring_pass.block_widths`)."""
         inputs = (rows, windows, quality, time_ns, *self.calendars(time_ns))
         with torch.inference_mode():
-            found: Tensor = self._pass(*(torch.from_numpy(np.ascontiguousarray(one)).to(self.device) for one in inputs))
+            tensors = [torch.from_numpy(np.ascontiguousarray(one)).to(self.device) for one in inputs]
+            found: Tensor = self._pass(*tensors, explained)
         return np.asarray(found.cpu().numpy())
 
     def calendars(self, time_ns: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Calendar features of the scored step and of the first step of the shift detector's forecast."""
         earlier = (self.info.architecture.horizons - 1) * self.info.period_ns
-        return self._calendar(time_ns), self._calendar(time_ns - earlier)
-
-    def _calendar(self, time_ns: NDArray[np.int64]) -> NDArray[np.float32]:
         times, place = np.unique(time_ns, return_inverse=True)  # the twins of a type share their steps
-        return calendar(times, day=self.info.calendar_day, week=self.info.calendar_week)[place]
+        of_now, of_earlier = (
+            calendar(one, day=self.info.calendar_day, week=self.info.calendar_week)[place] for one in (times, times - earlier)
+        )
+        return of_now, of_earlier
 
     def fits(self, other: ServedModel) -> bool:
         """Whether `copy_from(other)` is possible: the same tensors, window, channels and grid."""

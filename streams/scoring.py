@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.online_threshold import OnlineThresholds, Promises
-from models.port import LEARNING, Served
+from models.port import LEARNING, Scores, Served
 from models.risk import SEVERITIES, Heights, RiskState
 from models.row_arrays import RowArrays
 from streams.canary import Draws, InForce
@@ -40,14 +40,15 @@ class Scored:
     learning: NDArray[np.bool_]  # (N,)
     expected: NDArray[np.float32]  # (N, C)
     spread: NDArray[np.float32]  # (N, C)
+    score: NDArray[np.float32]  # (N,)
+    p_value: NDArray[np.float32]  # (N,)
+    # what explains, of the steps that a signal speaks of, or of all where that was asked for; of others as of a twin that learns
     before: NDArray[np.float32]  # (N, C)
     before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C)
     off: NDArray[np.float32]  # (N, C)
     leading: NDArray[np.int8]  # (N, C)
     mix: NDArray[np.float32]  # (N, detectors)
-    score: NDArray[np.float32]  # (N,)
-    p_value: NDArray[np.float32]  # (N,)
     risk: NDArray[np.float32]  # (N,)
     alarm: NDArray[np.bool_]  # (N,)
     severity: NDArray[np.int64]  # (N,) codes of models.risk
@@ -142,15 +143,16 @@ class TypeScorer:
                 state.restore(row, other.learnt[kind].export(other_row))
         other.reset(other_row)
 
-    def score(self, closed: ClosedSteps, roster: Roster | None = None) -> Scored:
+    def score(self, closed: ClosedSteps, roster: Roster | None = None, *, explained: bool = False) -> Scored:
         """Score steps of many twins at once; a twin's steps must be in order within and between calls.
 
         Args:
             roster: twins of the arena when the steps were closed; None: now. The arena itself is not read, so it may move on.
+            explained: explain every step, not only those that a signal speaks of.
         """
         self.fit()
         roster = roster or self.arena.roster()
-        out = self._forward(closed, roster)
+        out = self._forward(closed, roster, explained=explained)
         order = np.argsort(closed.row, kind="stable")
         rows, learning = closed.row[order], out.learning[order]
         found = self.risk.heights(rows, out.score[order])
@@ -173,6 +175,9 @@ class TypeScorer:
         falls, lasting = _placed(fallen, rows, closed.closed_by[at]), self.conditions.lasting(at, repeated)
         for one in self.conditions.follow(rows, holding, closed.time_ns[at], falls, lasting):
             out.transitions.append(replace(one, index=int(at[one.index]) if one.fall is None else -1))
+        if not explained:
+            told = [one.index for one in out.transitions if one.fall is None]
+            self._explain(out, np.unique(np.array(told, np.int64)), roster)
         return out
 
     def _scored_at(self, fall: Fall, roster: Roster) -> bool:
@@ -213,7 +218,7 @@ class TypeScorer:
             for state in self.learnt.values():
                 state.grow(capacity)
 
-    def _forward(self, closed: ClosedSteps, roster: Roster) -> Scored:
+    def _forward(self, closed: ClosedSteps, roster: Roster, *, explained: bool) -> Scored:
         count, channels = closed.values.shape
         partition = roster.partition[closed.row]
         served: list[Served | None] = []
@@ -227,30 +232,33 @@ class TypeScorer:
                     if place == len(served):
                         served.append(one)
                     version[at[mine]] = place
+        detectors = max((len(one.detector_steps) for one in served if one is not None), default=0)
+        unknown = Scores.unknown(count, channels, detectors, explained=True)
         out = Scored(
             closed=closed,
             partition=partition,
             served=served,
             version=version,
             learning=np.ones(count, np.bool_),
-            expected=np.full((count, channels), np.nan, np.float32),
-            spread=np.full((count, channels), np.nan, np.float32),
-            before=np.full((count, channels), np.nan, np.float32),
-            before_spread=np.full((count, channels), np.nan, np.float32),
-            contribution=np.zeros((count, channels), np.float32),
-            off=np.zeros((count, channels), np.float32),
-            leading=np.zeros((count, channels), np.int8),
-            mix=np.zeros((count, max((len(one.detector_steps) for one in served if one is not None), default=0)), np.float32),
-            score=np.zeros(count, np.float32),
-            p_value=np.ones(count, np.float32),
+            **{one.name: getattr(unknown, one.name) for one in fields(unknown)},
             risk=np.zeros(count, np.float32),
             alarm=np.zeros(count, np.bool_),
             severity=np.zeros(count, np.int64),
         )
-        for place, one in enumerate(served):
+        out.learning[self._take_scores(out, np.arange(count), roster, explained=explained)] = False
+        return out
+
+    def _explain(self, out: Scored, steps: Ints, roster: Roster) -> None:
+        """What explains these steps: scored again, as few are, and the bits are the same."""
+        self._take_scores(out, steps[~out.learning[steps]], roster, explained=True)
+
+    def _take_scores(self, out: Scored, steps: Ints, roster: Roster, *, explained: bool) -> Ints:
+        """Have steps scored by their versions; those that are known to them."""
+        closed, known = out.closed, [np.empty(0, np.int64)]
+        for place, one in enumerate(out.served):
             if one is None:
                 continue
-            at = np.flatnonzero(version == place)
+            at = steps[out.version[steps] == place]
             tensors = self._tensor_rows(one, roster)[closed.row[at]]
             at, tensors = at[tensors != LEARNING], tensors[tensors != LEARNING]
             if not len(at):
@@ -259,11 +267,14 @@ class TypeScorer:
                 (closed.step[at], tensors)
             )  # as a version takes them: gathered in this order, they are copied once
             at, tensors = at[order], tensors[order]
-            scores = one.score(tensors, *closed.windows.newest(at, one.window), closed.time_ns[at])
-            out.learning[at] = False
-            for one_of in fields(scores):
-                getattr(out, one_of.name)[at] = getattr(scores, one_of.name)
-        return out
+            windows = closed.windows.newest(at, one.window)
+            scores = one.score(tensors, *windows, closed.time_ns[at], explained=explained)
+            for found in fields(scores):
+                of_steps = getattr(scores, found.name)
+                if len(of_steps):
+                    getattr(out, found.name)[at] = of_steps
+            known.append(at)
+        return np.concatenate(known)
 
     def _tensor_rows(self, served: Served, roster: Roster) -> Ints:
         known = self._rows.get(id(served))

@@ -101,7 +101,7 @@ class Arm:
     def take(self, closed: ClosedSteps, assets: Sequence[str]) -> None:
         """Score closed steps, note what came of them, raise and clear alerts. `assets`: by arena row."""
         scorer, ledger = self.scorers[closed.type.id], self.ledgers[closed.type.id]
-        scored = scorer.score(closed)
+        scored = scorer.score(closed, explained=True)
         at = self._places(closed, assets)
         ledger.loss[at] = losses(closed, scored)
         ledger.alarm[at] = scored.alarm

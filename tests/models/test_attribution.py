@@ -43,7 +43,7 @@ def test_a_change_of_one_channel_is_told_apart_from_those_the_components_share_i
     faulty[:, -lasted:, channel] += 0.8
     count = len(faulty)
     rest = pca.unexplained(
-        centre.expand(count, -1), basis.expand(count, -1, -1), torch.from_numpy(faulty.reshape(count, -1))
+        centre.expand(count, -1), basis.transpose(1, 2).expand(count, -1, -1), torch.from_numpy(faulty.reshape(count, -1))
     ).reshape(count, SPAN, 4)
     left = attribution.left_of_change(basis, 4).expand(count, -1, -1)
     found, size = attribution.shape_fault(rest, left, SPAN)

@@ -32,6 +32,11 @@ def test_a_version_is_served_by_a_recording_with_the_bits_of_its_operations_one_
         with monkeypatch.context() as patched:
             patched.setattr(model, "_pass", plain(model))
             assert found.tobytes() == model.unrounded(*windows).tobytes(), count
+            unexplained = model.unrounded(*windows, explained=False)
+        assert model.unrounded(*windows, explained=False).tobytes() == unexplained.tobytes(), count
+        assert np.ascontiguousarray(found[:, : unexplained.shape[1]]).tobytes() == unexplained.tobytes(), (
+            "explaining changed a score"
+        )
 
 
 def test_a_recording_follows_tensors_that_change_in_place(trained: Trained, block: StepBlock) -> None:

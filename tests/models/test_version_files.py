@@ -36,7 +36,8 @@ def broken(trained: Trained, path: Path, **changes: object) -> Path:
     model = version.decode(trained.payload)
     info = replace(model.info, **{name: value for name, value in changes.items() if name != "tensor"})  # type: ignore[arg-type]
     if "tensor" in changes:
-        model.detectors.state_dict()[str(changes["tensor"])].view(-1)[3] = torch.nan
+        tensor = model.detectors.state_dict()[str(changes["tensor"])]
+        tensor[(0,) * tensor.dim()] = torch.nan
     path.write_bytes(version.encode(info, model.detectors))
     return path
 

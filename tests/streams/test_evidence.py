@@ -21,6 +21,10 @@ FAULT = 200
 
 @pytest.fixture(scope="module")
 def scored() -> tuple[TypeScorer, list[Scored]]:
+    return replayed()
+
+
+def replayed(*, explained: bool = False) -> tuple[TypeScorer, list[Scored]]:
     """Six twins scored; the flow of p3 falls by five at step FAULT and stays there."""
     values = readings(STEPS, faults=False)
     values[3, FAULT:, 0] -= 5
@@ -35,7 +39,7 @@ def scored() -> tuple[TypeScorer, list[Scored]]:
             for row, asset in enumerate(ASSETS):
                 at = (START + step) * NS_PER_S
                 builder.add(arena.row(asset, 0), [0, 1], at, values[row, step].tolist(), step * 6 + row, at)
-        found += [scorer.score(closed) for closed in arena.fold(builder.build()).closed]
+        found += [scorer.score(closed, explained=explained) for closed in arena.fold(builder.build()).closed]
     return scorer, found
 
 
@@ -58,6 +62,20 @@ def test_a_step_change_is_told_against_the_forecast_made_before_it(scored: tuple
     assert "below" in raised[0].evidence.summary
     assert sum(raised[0].evidence.detectors.values()) == pytest.approx(1, abs=1e-3)
     assert raised[0].evidence.first_offset <= FAULT * 6 <= raised[0].evidence.last_offset
+
+
+def test_steps_that_a_signal_speaks_of_are_explained_as_when_every_step_is(scored: tuple[TypeScorer, list[Scored]]) -> None:
+    told, every = scored[1], replayed(explained=True)[1]
+    asked = 0
+    for one, whole in zip(told, every, strict=True):
+        at = np.unique([each.index for each in one.transitions if each.fall is None]).astype(int)
+        asked += len(at)
+        for name in ("before", "before_spread", "contribution", "off", "leading", "mix"):
+            assert getattr(one, name)[at].tobytes() == getattr(whole, name)[at].tobytes(), name
+        assert one.score.tobytes() == whole.score.tobytes()
+        silent = np.setdiff1d(np.arange(len(one.closed)), at)
+        assert not one.contribution[silent].any()
+    assert 0 < asked < sum(len(one.closed) for one in told) / 2
 
 
 def test_the_state_of_a_twin_in_alarm_says_so(scored: tuple[TypeScorer, list[Scored]]) -> None:

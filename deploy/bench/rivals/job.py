@@ -267,7 +267,7 @@ def _scored(kind: Kind, steps: Sequence[Closed]) -> Iterable[bytes]:
     period_ns = kind.type.period_ns
     time_ns = np.array([(one.step + 1) * period_ns for one in steps], np.int64)
     rows = np.array([one.twin.row for one in steps], np.int64)
-    found = kind.model.score(rows, windows[:, -kind.model.window :], quality[:, -kind.model.window :], time_ns)
+    found = kind.model.score(rows, windows[:, -kind.model.window :], quality[:, -kind.model.window :], time_ns, explained=False)
     surprises = found.score.tolist()
     for place, one in enumerate(steps):
         yield orjson.dumps(

@@ -6,6 +6,7 @@ Out:  the result of `models.updating`, with `origin` and `compute`.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
@@ -16,12 +17,14 @@ from models.update import Update, UpdateFailed, UpdateJob
 from models.updating import update
 from models.weights import path_of
 
+log = logging.getLogger(__name__)
+
 
 def accounted_update(job: UpdateJob, meter: EnergyMeter) -> Update | UpdateFailed:
-    """Carry out one update, and say what it took."""
+    """Carry out one update, and say what it took; also one that ends in an error, which is told as `UpdateFailed`."""
     began_s, cpu_s = time.perf_counter(), cpu_seconds()
     with meter.running() as metered:
-        found = update(job)
+        found = _carried_out(job)
     compute = Compute(
         wall_s=round(time.perf_counter() - began_s, 3),
         cpu_s=round(cpu_seconds() - cpu_s, 3),
@@ -32,3 +35,11 @@ def accounted_update(job: UpdateJob, meter: EnergyMeter) -> Update | UpdateFaile
     if isinstance(found, UpdateFailed):
         return replace(found, compute=compute)
     return replace(found, compute=compute, origin=origin_of(version_file.header(path_of(found.uri))))
+
+
+def _carried_out(job: UpdateJob) -> Update | UpdateFailed:
+    try:
+        return update(job)
+    except Exception as error:  # one type's failure must not stop the others
+        log.exception("update-failed", extra={"model": job.type.slug})
+        return UpdateFailed(f"training failed: {type(error).__name__}: {error}; the version before keeps serving")

@@ -105,7 +105,6 @@ class Update:
     why: str
     figures: dict[str, float]
     trigger: str = ""
-    cpu_s: float = 0.0
     stages: tuple[Stage, ...] = ()
     judged_to_ns: int | None = None
     origin: Origin | None = None
@@ -120,5 +119,4 @@ class UpdateFailed:
     why: str
     early: bool = False
     trigger: str = ""
-    cpu_s: float = 0.0
     compute: Compute | None = None

@@ -240,7 +240,8 @@ class Trainer:
         )
         if stop.is_set():
             return
-        self._triggers.budget.spend(found.cpu_s, now_s=time.time())
+        if found.compute is not None:  # else the process died of it: nobody knows
+            self._triggers.budget.spend(found.compute.cpu_s, now_s=time.time())
         found = replace(found, trigger=str(trigger))
         if isinstance(found, UpdateFailed):
             if found.early and not commands:

@@ -16,8 +16,6 @@ import os
 import signal
 import sys
 import threading
-import time
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -137,7 +135,6 @@ def _work(pipe: Connection, power: PowerTerms) -> None:
         except EOFError:
             return
         found: Done
-        began_s = time.process_time()
         try:
             match job:
                 case DriftJob():
@@ -147,10 +144,8 @@ def _work(pipe: Connection, power: PowerTerms) -> None:
                 case UpdateJob():
                     found = accounted_update(job, meter)
         except Exception as error:  # one type's failure must not stop the others
-            log.exception("update-failed", extra={"model": job.type.slug})
-            found = UpdateFailed(f"training failed: {type(error).__name__}: {error}; the version before keeps serving")
-        if isinstance(found, Update | UpdateFailed):
-            found = replace(found, cpu_s=time.process_time() - began_s)
+            log.exception("look-failed", extra={"model": job.type.slug})
+            found = UpdateFailed(f"{type(error).__name__}: {error}; the version before keeps serving")
         pipe.send(found)
         del job, found
         _give_memory_back()

@@ -49,7 +49,6 @@ async def test_drift_makes_an_update_due_and_is_answered_by_it(tmp_path: Path) -
         job = UpdateJob(tmp_path, TANK, block, excluded, None, False, 1, alarms_per_twin_day=0.02, seed=7, threads=1)
         found = await worker.run(job)
         assert isinstance(found, Update)
-        assert found.cpu_s > 0
         champion = Weights(found.version, found.uri, found.sha256)
         triggers.began(tanks.builder, now_s=0.0)
         tanks.feed(200)

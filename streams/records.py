@@ -189,11 +189,14 @@ class Feedback(Record):
 
 
 class EventRecord(Record):
-    """`events`, key asset: text or coded event. Ground truth of the demo has kind `fault`; detection never reads it."""
+    """`events`, key asset: text or coded event. Ground truth of the demo has kind `fault`; detection never reads it.
+
+    `recalibration` and `regime-change` say that from then on the asset shows what counts as normal for it.
+    """
 
     asset: str
     time_ns: int
-    kind: str = Field(description="log | maintenance | message | fault")
+    kind: str = Field(description="log | maintenance | message | recalibration | regime-change | fault")
     text: str = ""
     code: str | None = None
     label: str | None = None

@@ -1,6 +1,6 @@
 """Replay: recent telemetry folded again, through the same code as serving, into dense blocks that models train on.
 
-In:   `telemetry`, `definitions`, `alerts`, `feedback`, read without a group: the stream's own position does not move.
+In:   `telemetry`, `definitions`, `alerts`, `feedback`, `events`, read without a group: the stream's own position does not move.
 Out:  `StepBlock` of the newest closed steps of each twin type, and which of its cells must not train.
 
 The first `catch_up` seeks back far enough to cover `max_steps` of event time; later ones go on from there, and since a
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +22,7 @@ from streams import clients
 from streams.decoding import decode
 from streams.definitions import Definitions
 from streams.folding import Folder
+from streams.formats.events import decode_event
 from streams.formats.readings import latest_times
 from streams.lag import NotedPosition
 from streams.log_record import LogRecord
@@ -66,7 +67,7 @@ class Replay:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
-            told = (self._topics.definitions, self._topics.alerts, self._topics.feedback)
+            told = (self._topics.definitions, self._topics.alerts, self._topics.feedback, self._topics.events)
             self._told = clients.consumer(self._bootstrap, *told, client_id="livetwin-trainer-told")
             await self._told.start()
             opening.push_async_callback(self._told.stop)
@@ -113,8 +114,11 @@ class Replay:
             self.definitions.apply(record.key, record.value)
         elif record.topic == self._topics.alerts:
             self.periods.alert(record.key, record.value)
-        else:
+        elif record.topic == self._topics.feedback:
             self.periods.feedback(record.value)
+        else:
+            with suppress(ReadingRefused):  # the historian sends it to dead-letter
+                self.periods.event(decode_event(record.value, record.headers, record.key))
 
     def _outdated(self) -> bool:
         """Whether a twin was folded as another type than it is declared to be by now, or in other units than were told since."""

@@ -1,8 +1,9 @@
 """Which periods of a twin must not train: open or past alerts, and what people say of a period.
 
-In:   records of `alerts` (the whole alert, newest revision counts) and `feedback`.
+In:   records of `alerts` (the whole alert, newest revision counts), `feedback` and `events`.
 Out:  `LeftOut` over steps of twins: which are left out, and for which reason.
-A false alarm, and feedback `normal`, bring a period back; any other label leaves it out, whatever the alerts say.
+A false alarm, feedback `normal`, and a change that was announced bring a period back; any other label leaves it out, whatever
+the alerts say.
 Pure: no clock, no I/O; what it knows can be kept and taken again. Unreadable records are skipped, counted and logged.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -19,12 +21,16 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.hygiene import LeftOut
-from streams.records import Alert, Feedback
+from models.windows import DAY_NS
+from streams.conditions import ANOMALY
+from streams.records import Alert, EventRecord, Feedback
 from twin.block import StepBlock
 
 log = logging.getLogger(__name__)
 
 NORMAL = "normal"
+CHANGES = ("recalibration", "regime-change")  # kinds of event: what the asset shows from then on is normal
+_SHOWN_NS = 3 * DAY_NS  # an alert that begins so long after a change, or before it, may be of the change
 _ONSET_STEPS = 5  # an alert is raised on the k-th strange step of n: those before it are no normal ones either
 
 
@@ -35,14 +41,16 @@ class _AlertPeriod:
     onset_ns: int
     cleared_ns: int | None  # None: still active
     false_alarm: bool
+    condition: str = ""  # as an earlier release kept it
 
 
 class TrainingPeriods:
-    """Fold of `alerts` and `feedback`. What ended before a block begins is forgotten when its mask is asked for."""
+    """Fold of `alerts`, `feedback` and `events`. What ended before a block begins is forgotten when its mask is asked for."""
 
     def __init__(self) -> None:
         self._alerts: dict[str, _AlertPeriod] = {}
         self._labels: dict[Feedback, None] = {}  # in the order they were given
+        self._changes: dict[str, set[int]] = {}  # asset → event times from which on it shows what is normal
         self.unreadable: Counter[str] = Counter()
 
     def alert(self, key: bytes | None, value: bytes | None) -> None:
@@ -59,7 +67,9 @@ class TrainingPeriods:
             cleared = alert.cleared_ns if alert.state == "cleared" else None
             if alert.state == "cleared" and cleared is None:
                 cleared = alert.updated_ns
-            self._alerts[alert.id] = _AlertPeriod(alert.asset, alert.revision, alert.onset_ns, cleared, alert.false_alarm)
+            self._alerts[alert.id] = _AlertPeriod(
+                alert.asset, alert.revision, alert.onset_ns, cleared, alert.false_alarm, alert.condition
+            )
 
     def feedback(self, value: bytes | None) -> None:
         """Fold one record of `feedback`; later ones overrule earlier ones."""
@@ -71,6 +81,11 @@ class TrainingPeriods:
             return self._skip("feedback", error)
         self._labels.pop(label, None)  # told again, as after a restart: in the order of the log
         self._labels[label] = None
+
+    def event(self, event: EventRecord) -> None:
+        """Fold one record of `events`; most kinds say nothing of what is normal."""
+        if event.kind in CHANGES:
+            self._changes.setdefault(event.asset, set()).add(event.time_ns)
 
     def exclude(self, block: StepBlock) -> NDArray[np.bool_]:
         """(A, T), True where a step must not train."""
@@ -85,27 +100,44 @@ class TrainingPeriods:
     def of_rows(self, assets: Sequence[str], first_step: NDArray[np.int64], steps: int, period_ns: int) -> LeftOut:
         """The same for N rows of `steps` steps, each of its own twin and first step, (N,) each."""
         shape = (len(assets), steps)
-        alerted, labelled, normal, false = (np.zeros(shape, np.bool_) for _ in range(4))
+        alerted, labelled, normal, answered = (np.zeros(shape, np.bool_) for _ in range(4))
         rows: dict[str, list[int]] = {}
         for row, asset in enumerate(assets):
             rows.setdefault(asset, []).append(row)
         for period in self._alerts.values():
-            onset_ns = period.onset_ns - _ONSET_STEPS * period_ns
+            onset_ns, answered_ns = period.onset_ns - _ONSET_STEPS * period_ns, self._answered_ns(period)
             for row in rows.get(period.asset, ()):
-                covered = _steps(int(first_step[row]), steps, period_ns, onset_ns, period.cleared_ns)
-                (false if period.false_alarm else alerted)[row, covered] = True
+                first = int(first_step[row])
+                covered = _steps(first, steps, period_ns, onset_ns, period.cleared_ns)
+                if answered_ns is None:
+                    alerted[row, covered] = True
+                    continue
+                answered[row, covered] = True
+                if answered_ns > onset_ns:
+                    before = _steps(first, steps, period_ns, onset_ns, min(answered_ns, period.cleared_ns or answered_ns))
+                    alerted[row, before] = True
         for label in self._labels:
             for row in rows.get(label.asset, ()):
                 covered = _steps(int(first_step[row]), steps, period_ns, label.from_ns, label.to_ns)
                 labelled[row, covered], normal[row, covered] = label.label != NORMAL, label.label == NORMAL
         strange = alerted & ~normal & ~labelled
-        return LeftOut(strange, labelled, (false | (alerted & normal)) & ~strange & ~labelled)
+        return LeftOut(strange, labelled, (answered | (alerted & normal)) & ~strange & ~labelled)
+
+    def _answered_ns(self, period: _AlertPeriod) -> int | None:
+        """From when on people have said of an alert that what it shows is normal; 0: all of it, None: they have not."""
+        if period.false_alarm:
+            return 0
+        if period.condition != ANOMALY:
+            return None  # a limit stays one
+        of_it = [at for at in self._changes.get(period.asset, ()) if period.onset_ns < at + _SHOWN_NS]
+        return min(of_it, default=None)
 
     def to_bytes(self) -> bytes:
         """All that is known, for a process that comes after the log has forgotten some of it."""
         alerts = {key: asdict(period) for key, period in self._alerts.items()}
         labels = [label.model_dump(mode="json") for label in self._labels]
-        return orjson.dumps({"alerts": alerts, "labels": labels}, option=orjson.OPT_SORT_KEYS)
+        changes = {asset: sorted(times) for asset, times in self._changes.items()}
+        return orjson.dumps({"alerts": alerts, "labels": labels, "changes": changes}, option=orjson.OPT_SORT_KEYS)
 
     def restore(self, found: bytes) -> None:
         """Take what `to_bytes` gave, before any record is folded. Raises ValueError where it is something else."""
@@ -113,17 +145,23 @@ class TrainingPeriods:
             told = orjson.loads(found)
             alerts = {key: _AlertPeriod(**period) for key, period in told["alerts"].items()}
             labels = [Feedback.model_validate(label) for label in told["labels"]]  # ValidationError is a ValueError
+            changes = {asset: set(map(int, times)) for asset, times in told.get("changes", {}).items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the periods of a trainer ({error!r}); the log alone tells them") from error
-        self._alerts, self._labels = alerts, dict.fromkeys(labels)
+        self._alerts, self._labels, self._changes = alerts, dict.fromkeys(labels), changes
 
-    def _forget(self, assets: Collection[str], begin_ns: int) -> None:
+    def _forget(self, assets: AbstractSet[str], begin_ns: int) -> None:
         self._alerts = {
             key: period
             for key, period in self._alerts.items()
             if period.asset not in assets or period.cleared_ns is None or period.cleared_ns > begin_ns
         }
         self._labels = {label: None for label in self._labels if label.asset not in assets or label.to_ns > begin_ns}
+        alerted = {period.asset for period in self._alerts.values()}
+        for asset in (assets & self._changes.keys()) - alerted:
+            self._changes[asset] = {at for at in self._changes[asset] if at + _SHOWN_NS > begin_ns}
+            if not self._changes[asset]:
+                del self._changes[asset]
 
     def _skip(self, topic: str, error: ValidationError) -> None:
         self.unreadable[topic] += 1

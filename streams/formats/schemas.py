@@ -103,7 +103,7 @@ EVENT: Final[dict[str, Any]] = {
             "minimum": 0,
             "description": "in nanoseconds since 1970; counts where both stand",
         },
-        "kind": {"type": "string", "description": "log | maintenance | message | fault"},
+        "kind": {"type": "string", "description": "log | maintenance | message | recalibration | regime-change | fault"},
         "text": {"type": "string"},
         "code": {"type": ["string", "null"]},
         "label": {"type": ["string", "null"]},

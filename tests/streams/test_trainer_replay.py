@@ -14,11 +14,12 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.topics import ensure_topics
 from streams import clients
-from streams.records import Feedback
+from streams.records import EventRecord, Feedback
 from streams.remembering import Remembering
 from streams.replaying import Replay
 from streams.reservoir import LENGTH
 from streams.topics import Topics
+from tests.streams.test_trainer_blocks import alert
 from twin.fleet import TwinDeclaration
 
 pytestmark = pytest.mark.kafka
@@ -165,3 +166,22 @@ async def test_feedback_leaves_a_period_out(kafka: str, topics: Topics, producer
         await replay.catch_up()
         block = replay.builders["dtmi:test:Pump;1"].block()
         assert np.flatnonzero(replay.periods.exclude(block)[0]).tolist() == list(range(10, 15))
+
+
+async def test_a_change_that_is_announced_lets_an_alert_train_and_what_is_no_event_is_skipped(
+    kafka: str, topics: Topics, producer: AIOKafkaProducer
+) -> None:
+    await declare(producer, topics, "p1")
+    await feed(producer, topics, "p1", range(60))
+    onset_ns, change_ns = (FIRST_S + 1800) * 10**9, (FIRST_S + 2400) * 10**9
+    told = alert(asset="p1", type=PUMP["@id"], onset_ns=onset_ns, updated_ns=onset_ns)
+    await producer.send_and_wait(topics.alerts, key=b"a", value=told.to_bytes())
+    async with Replay(kafka, topics, max_steps=80) as replay:
+        await replay.catch_up()
+        block = replay.builders["dtmi:test:Pump;1"].block()
+        assert np.flatnonzero(replay.periods.exclude(block)[0]).tolist() == list(range(25, block.steps))
+        event = EventRecord(asset="p1", time_ns=change_ns, kind="recalibration")
+        for value in (b"{", event.to_bytes()):
+            await producer.send_and_wait(topics.events, key=b"p1", value=value)
+        await replay.catch_up()
+        assert np.flatnonzero(replay.periods.exclude(block)[0]).tolist() == list(range(25, 40))

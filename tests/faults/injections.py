@@ -254,7 +254,7 @@ async def bad_version(system: System, pick: random.Random) -> str:
 
 def _with_nan(source: Path, into: Path) -> str:
     model = version_file.load(source)
-    next(model.detectors.network.parameters()).view(-1)[0] = float("nan")
+    next(model.detectors.network.parameters())[0, 0, 0] = float("nan")
     return version_file.save(model, into)
 
 

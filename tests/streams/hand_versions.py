@@ -25,7 +25,7 @@ def versions(folder: Path) -> dict[str, ModelVersion]:
         path = folder / f"{model.version}.safetensors"
         found[name] = announced(model, model.version, path, version_file.save(model, path))
     broken = version_file.load(folder / f"{first.version}.safetensors")
-    next(broken.detectors.network.parameters()).view(-1)[0] = float("nan")
+    next(broken.detectors.network.parameters())[0, 0, 0] = float("nan")
     path = folder / "0003-nan.safetensors"
     found["nan"] = announced(broken, "0003-nan", path, version_file.save(broken, path))
     cut = folder / "0004-cut.safetensors"

@@ -88,6 +88,7 @@ class Detectors(nn.Module):
     table_forecast: Tensor
     table_shift: Tensor
     level_weights: Tensor
+    good_share: Tensor
     table_level: Tensor
     table_shape: Tensor
     prototypes: Tensor
@@ -109,6 +110,7 @@ class Detectors(nn.Module):
         self.register_buffer("basis", by_component(torch.zeros(twins, features, layout.components)))
         self.register_buffer("level_weights", torch.zeros(twins, channels, level.feature_count(channels, weekly=layout.weekly)))
         self.register_buffer("prototypes", torch.zeros(layout.prototypes, pattern.BINS * channels))
+        self.register_buffer("good_share", torch.ones(twins))  # of the steps of a twin's usual windows (`models.coverage`)
         # made from the weights by `derive`, not part of a version file
         self.register_buffer("shape_left", torch.ones(twins, attribution.PATTERNS, channels), persistent=False)
         self.register_buffer("level_directions", torch.zeros(twins, channels, channels), persistent=False)

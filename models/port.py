@@ -32,7 +32,7 @@ class VersionRefused(LivetwinError):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """For N rows of C channels. Rows of twins that are still learning: NaN expected and spread, score 0, p 1.
+    """For N rows of C channels. Rows of twins that are still learning: NaN expected and spread, score 0, p 1, not covered.
 
     Numbers are rounded (float32, 5 significant digits) before anything is compared with them, so that batch shapes change
     no decision. From `before` on they only explain, and hold no rows where no explanation was asked for; `off`, `leading` and
@@ -43,6 +43,7 @@ class Scores:
     spread: NDArray[np.float32]  # (N, C) one standard deviation of that forecast, channel units
     score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
     p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps
+    covered: NDArray[np.bool_]  # (N,) the window holds enough good readings for an alarm (`models.coverage`)
     before: NDArray[np.float32]  # (N, C) forecast of the same step made some steps earlier, before a fault could bend it
     before_spread: NDArray[np.float32]  # (N, C)
     contribution: NDArray[np.float32]  # (N, C) share of each channel in the score, rows sum to 1 (or 0)
@@ -59,6 +60,7 @@ class Scores:
             spread=np.full((count, channels), np.nan, np.float32),
             score=np.zeros(count, np.float32),
             p_value=np.ones(count, np.float32),
+            covered=np.zeros(count, np.bool_),
             before=np.full((why, channels), np.nan, np.float32),
             before_spread=np.full((why, channels), np.nan, np.float32),
             contribution=np.zeros((why, channels), np.float32),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import level, pattern
+from models.coverage import covered
 from models.detectors import DETECTORS, Detectors, Layout
 from models.network import Architecture
 from models.passes import same_widths
@@ -88,6 +89,7 @@ class ServedModel:
         self._pass = recorded(self.detectors, widths=self.widths, period_ns=info.period_ns)
         self._sha256 = sha256
         self._row = {asset: row for row, asset in enumerate(info.assets)}
+        self._good_share = self.detectors.good_share.cpu().numpy()
 
     @property
     def name(self) -> str:
@@ -154,6 +156,7 @@ class ServedModel:
             )
         scores = Scores.unknown(n, channels, len(DETECTORS), explained=explained)
         known = np.flatnonzero(rows != LEARNING)
+        scores.covered[known] = covered(quality[known], self._good_share[rows[known]])
         known = known[np.lexsort((time_ns[known], rows[known]))]  # a twin's steps beside each other: they share forecasts
         widths = block_widths(channels, explained=explained)
         ends = np.cumsum(list(widths.values()))
@@ -214,6 +217,7 @@ class ServedModel:
             for name, tensor in other.detectors.tensors().items():
                 mine[name].copy_(tensor)
         self.info, self._sha256, self._row = other.info, other._sha256, dict(other._row)
+        self._good_share = other._good_share.copy()
 
 
 def _run(at: NDArray[np.int64]) -> NDArray[np.int64] | slice:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import alarm_rate, fleet_fit, level, pattern, version
+from models.coverage import usual_share
 from models.detectors import Detectors, Layout
 from models.forecast_training import fit_forecaster
 from models.network import Architecture, Forecaster
@@ -158,6 +159,7 @@ def train(
         (detectors.basis, basis),
         (detectors.level_weights, torch.from_numpy(levels.weights)),
         (detectors.prototypes, torch.from_numpy(patterns.prototypes)),
+        (detectors.good_share, torch.from_numpy(usual_share(good, split.calibrate))),
     ):
         buffer.copy_(fitted)
     info = VersionInfo(

@@ -151,6 +151,7 @@ def decode(
         version_checks.of_type(info, expect_type, origin=origin)
     version_checks.of_one_piece(info, origin=origin)
     detectors = Detectors(info.architecture, info.layout)
+    tensors.setdefault("good_share", detectors.good_share)  # versions of before had none
     if not info.layout.prototypes:  # versions of before have no patterns, nor a word of them
         tensors = {name: tensors.get(name, getattr(detectors, name)) for name in ("prototypes", "table_pattern")} | tensors
     try:

@@ -77,6 +77,8 @@ def sound(info: VersionInfo, tensors: Mapping[str, Tensor], detectors: Detectors
         falling = int((detectors.table(name).diff(dim=-1) < 0).sum())
         if falling:
             raise refuse("shape", f"table_{name} falls at {falling} places, expected quantiles that rise")
+    if not bool(((detectors.good_share >= 0) & (detectors.good_share <= 1)).all()):
+        raise refuse("shape", "good_share holds values outside of 0 to 1: no window of those twins could ever raise an alarm")
     low, high = ALARM_P_RANGE
     if not low <= info.alarm_p <= high:
         raise refuse("non-finite", f"alarm_p is {info.alarm_p}, expected between {low:g} and {high:g}")

@@ -84,7 +84,7 @@ def states(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], condi
             values=dict(zip(names, numbers(closed.values[index]), strict=True)),
             expected={} if learning else dict(zip(names, numbers(scored.expected[index]), strict=True)),
             quality=dict(zip(names, map(word, closed.quality[index].tolist()), strict=True)),
-            health=_health(learning, float(scored.risk[index]), bool(active[place].any())),
+            health=_health(learning, bool(scored.covered[index]), float(scored.risk[index]), bool(active[place].any())),
             risk=_number(scored.risk[index]) or 0.0,
             model_version=_version(scored, index) or None,
             partition=int(scored.partition[index]),
@@ -92,11 +92,13 @@ def states(scored: Scored, keep: NDArray[np.bool_], assets: Sequence[str], condi
         )
 
 
-def _health(learning: bool, risk: float, active: bool) -> Health:
+def _health(learning: bool, covered: bool, risk: float, active: bool) -> Health:
     if learning:
         return "learning"
     if active:
         return "alarm"
+    if not covered:
+        return "learning"  # too few good readings of late to say anything of the twin
     return "warning" if risk >= 0.35 else "ok"
 
 

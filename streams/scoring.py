@@ -42,6 +42,7 @@ class Scored:
     spread: NDArray[np.float32]  # (N, C)
     score: NDArray[np.float32]  # (N,)
     p_value: NDArray[np.float32]  # (N,)
+    covered: NDArray[np.bool_]  # (N,) the window holds enough good readings for an alarm
     # what explains, of the steps that a signal speaks of, or of all where that was asked for; of others as of a twin that learns
     before: NDArray[np.float32]  # (N, C)
     before_spread: NDArray[np.float32]  # (N, C)
@@ -154,9 +155,10 @@ class TypeScorer:
         roster = roster or self.arena.roster()
         out = self._forward(closed, roster, explained=explained)
         order = np.argsort(closed.row, kind="stable")
-        rows, learning = closed.row[order], out.learning[order]
-        found = self.risk.heights(rows, out.score[order])
-        promised = Promises.of(out.served, self.arena.type.period_ns).at(out.version[order], learning)
+        rows, learning, covered = closed.row[order], out.learning[order], out.covered[order]
+        # what is not covered is no sign of an alarm, and nothing is learnt from it
+        found = self.risk.heights(rows, np.where(covered, out.score[order], np.float32(0)))
+        promised = Promises.of(out.served, self.arena.type.period_ns).at(out.version[order], ~covered)
         alarm_at = self.thresholds.follow(rows, closed.step[order], found.height, promised)
         fallen = [fall for fall in closed.falls if self._scored_at(fall, roster)]
         judged = np.where(out.learning, -1, out.version)

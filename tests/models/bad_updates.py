@@ -24,7 +24,15 @@ from models.served import ServedModel
 from models.training import Trained
 from twin.block import StepBlock
 
-PER_TWIN = ("loc", "scale", "centre", "basis", "level_weights", *(f"table_{name}" for name in (*DETECTORS, "fused")))
+PER_TWIN = (
+    "loc",
+    "scale",
+    "centre",
+    "basis",
+    "level_weights",
+    "good_share",
+    *(f"table_{name}" for name in (*DETECTORS, "fused")),
+)
 PER_TWIN_NETWORK = ("down", "up", "bias", "step")
 
 

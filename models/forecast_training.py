@@ -138,7 +138,8 @@ def fit_forecaster(
     """Train the network in place.
 
     Args:
-        network: its present weights are the start, and with `fine_tune` what the weights are pulled towards.
+        network: its present weights are the start, and with `fine_tune` what the weights are pulled towards. Twins of it
+            beyond the A of `x` keep their adapters.
         x: (A, T, C) scaled, 0 where not good.
         good: (A, T, C).
         calendars: (T, CALENDAR_FEATURES).
@@ -184,6 +185,7 @@ def fit_forecaster(
                 loss = loss + PULL * ((parameter - before) ** 2).sum()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        _keep_adapters(network, from_row=len(x))
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
@@ -203,6 +205,13 @@ def fit_forecaster(
         loss_old_before,
         _loss_of(network, judged),
     )
+
+
+def _keep_adapters(network: Forecaster, *, from_row: int) -> None:
+    """Take the gradient from the adapters of twins from this row on; what is remembered of them trains the backbone alone."""
+    for adapter in (network.down, network.up, network.bias):
+        assert adapter.grad is not None
+        adapter.grad[from_row:] = 0
 
 
 def _targets_of(old: OldSteps) -> Tensor:

@@ -76,7 +76,14 @@ class FleetPatterns:
     tables: NDArray[np.float32]  # (A, 1, Q)
 
 
-def fit_fleet(x: NDArray[np.float32], good: NDArray[np.bool_], part: NDArray[np.bool_], *, seed: int) -> FleetPatterns:
+def fit_fleet(
+    x: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    part: NDArray[np.bool_],
+    *,
+    seed: int,
+    kept: NDArray[np.float32] | None = None,
+) -> FleetPatterns:
     """Prototypes of the windows that end in `part`, and tables from cross-fitting: each of FOLDS stretches of time is judged
     by prototypes of the others.
 
@@ -87,6 +94,8 @@ def fit_fleet(x: NDArray[np.float32], good: NDArray[np.bool_], part: NDArray[np.
         x: (A, T, C) scaled, 0 where not good.
         good: (A, T, C).
         part: (A, T) steps that count.
+        seed: of the windows that k-means begins with.
+        kept: prototypes of a version that twins are carried over from: taken as they are.
     """
     twins, steps, channels = x.shape
     features, known = _features(x, good)
@@ -97,18 +106,18 @@ def fit_fleet(x: NDArray[np.float32], good: NDArray[np.bool_], part: NDArray[np.
     medians = np.full((twins, FOLDS), np.nan)
     for number in range(FOLDS):
         mine = usable & (fold == number)
-        prototypes = _means_of(features, usable & (fold != number), count, seed)
-        if prototypes is None:
+        prototypes = torch.from_numpy(kept) if kept is not None else _means_of(features, usable & (fold != number), count, seed)
+        if prototypes is None or not len(prototypes):
             continue
         off[mine] = _distances(prototypes, features[torch.from_numpy(mine)])
         for twin in np.flatnonzero(mine.any(axis=1)):
             medians[twin, number] = np.median(off[twin, mine[twin]])
-    whole = _means_of(features, usable, count, seed)
+    whole = torch.from_numpy(kept) if kept is not None else _means_of(features, usable, count, seed)
     judged = np.isfinite(medians).all(axis=1)
     judged[judged] = medians[judged, -1] <= 2 * np.median(medians[judged, :-1], axis=1) + 1e-3
     judged &= _explained(off, features, usable) >= EXPLAINED
     if whole is None or not judged.any():
-        nothing = np.zeros((0, BINS * channels), np.float32)
+        nothing = kept if kept is not None else np.zeros((0, BINS * channels), np.float32)
         return FleetPatterns(nothing, np.zeros_like(off), np.tile(calibration.muted(), (twins, 1, 1)))
     tables = calibration.fit_tables(np.where(off > 0, off, np.nan), memory=float(SPAN))[:, None]
     tables = np.where(judged[:, None, None], tables, calibration.muted()).astype(np.float32)

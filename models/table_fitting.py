@@ -25,7 +25,10 @@ ROWS_AT_ONCE = 4096
 def fit_all_tables(
     model: ServedModel, block: StepBlock, part: NDArray[np.bool_], levels: FleetLevels, patterns: FleetPatterns
 ) -> NDArray[np.float32]:
-    """Fill the model's tables from the steps of `part` (A, T); returns their fused surprise, (A, T), NaN elsewhere."""
+    """Fill tables from the steps of `part` (A, T); returns their fused surprise, (A, T), NaN elsewhere.
+
+    Of a model with more than A twins the first A rows are filled.
+    """
     twins, steps = part.shape
     detectors, window = model.detectors, model.window
     values, quality = padded(block, window)
@@ -58,13 +61,13 @@ def fit_all_tables(
             tables = np.stack(
                 [calibration.fit_tables(dense[:, column], memory=memory[name]) for column in range(one.shape[1])], axis=1
             )
-        detectors.table(name).copy_(torch.from_numpy(tables))
+        detectors.table(name)[:twins] = torch.from_numpy(tables)
     with torch.inference_mode():
         each = [calibration.surprise(detectors.table(name)[rows_t], one) for name, one in zip(DETECTORS, joined, strict=True)]
         raw = strongest(Surprises(*each))
     dense = np.full((twins, steps), np.nan, np.float32)
     dense[rows, at] = raw.numpy()
-    detectors.table_fused.copy_(torch.from_numpy(calibration.fit_tables(dense, memory=span)[:, None]))
+    detectors.table_fused[:twins] = torch.from_numpy(calibration.fit_tables(dense, memory=span)[:, None])
     with torch.inference_mode():
         dense[rows, at] = calibration.surprise(detectors.table_fused[rows_t, 0], raw).numpy()
     return dense

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import alarm_rate, fleet_fit, level, pattern, version
+from models.carrying import carry_over, sort_out
 from models.coverage import usual_share
 from models.detectors import Detectors, Layout
 from models.forecast_training import fit_forecaster
@@ -38,7 +39,6 @@ __all__ = ["HOLDOUT_SHARE", "Trained", "TrainingImpossible", "train"]
 
 WINDOW = 64
 HORIZONS = 8
-CALIBRATION_STEPS_MIN = 8
 LEVEL_DAYS = 2  # a shorter record has not shown which levels are usual: no level is judged
 LEVEL_WEEKS = 3  # from so many on a level knows the days of the week
 
@@ -70,13 +70,14 @@ def train(
     exclude: NDArray[np.bool_] | None = None,
     holdout_share: float = HOLDOUT_SHARE,
     old: Stretches | None = None,
+    anew: bool = False,
 ) -> Trained:
     """Train the version `number` of a type.
 
     Args:
         type: the compiled twin type; the version carries its contract.
         block: closed steps; only good cells train.
-        base: version to fine-tune: its backbone is frozen, adapters and head are trained. None: everything is trained.
+        base: version to fine-tune; its twins of which too little may train are carried over. None: all is trained anew.
         number: puts versions in order.
         alarms_per_twin_day: target that the alarm threshold is calibrated to.
         seed: of initial weights, shuffling and dropout.
@@ -84,9 +85,10 @@ def train(
         exclude: (A, T) steps under an alarm or marked faulty; they neither train nor calibrate.
         holdout_share: newest steps of the block that are kept for a gate; 0 where no gate will judge.
         old: stretches from before the block, what must not train marked bad; some of them train beside the block's steps.
+        anew: train anew in spite of a base, unless a twin would have to be carried over from it.
 
     Raises:
-        TrainingImpossible: no twin has enough good steps.
+        TrainingImpossible: no twin has enough steps that may train.
     """
     began = time.perf_counter()
     torch.set_num_threads(threads)
@@ -95,19 +97,23 @@ def train(
         base = None
 
     # what counts, and which part of it is for what
-    good = good_cells(block.values, block.quality)  # (A, T, C)
-    if exclude is not None:
-        good &= ~exclude[:, :, None]
+    there = good_cells(block.values, block.quality)  # (A, T, C)
+    good = there if exclude is None else there & ~exclude[:, :, None]
+    if anew and not len(sort_out(base, block.assets, there, split_in_time(good, holdout_share)).carried):
+        base = None
     split = split_in_time(good, holdout_share, newest_train=base is not None)
-    train_steps, calibration_steps = split.train.sum(axis=1), split.calibrate.sum(axis=1)
-    kept = np.flatnonzero((train_steps >= fleet_fit.TRAIN_STEPS_MIN) & (calibration_steps >= CALIBRATION_STEPS_MIN))
-    if not len(kept):
+    twins_of = sort_out(base, block.assets, there, split)
+    if not len(twins_of.learnt):
+        held = f", {len(twins_of.carried)} twins are known already and mostly left out" if len(twins_of.carried) else ""
         raise TrainingImpossible(
             f"{type.slug} not trained: none of {len(block.assets)} twins has {fleet_fit.TRAIN_STEPS_MIN} good steps to train on "
-            f"(most: {int(train_steps.max(initial=0))} of {block.steps} steps); tried again when more steps have closed"
+            f"(most: {int(split.train.sum(axis=1).max(initial=0))} of {block.steps} steps){held}; "
+            "tried again when more steps have closed"
         )
-    learning = len(block.assets) - len(kept)
-    block, good, split = only_twins(block, kept), good[kept], split.only(kept)
+    carried = tuple(block.assets[row] for row in twins_of.carried)
+    learning = len(block.assets) - len(twins_of.learnt) - len(carried)
+    block, good, split = only_twins(block, twins_of.learnt), good[twins_of.learnt], split.only(twins_of.learnt)
+    assets = (*block.assets, *carried)  # those that are carried over have the last rows of all tensors
     twins, steps, channels = block.values.shape
     training = good & split.train[:, :, None]
 
@@ -120,13 +126,20 @@ def train(
     calendars = calendar(block.time_ns(), day=day, week=week)
 
     # the forecaster
-    architecture = Architecture(twins=twins, channels=channels, past=WINDOW, horizons=HORIZONS)
+    architecture = Architecture(twins=len(assets), channels=channels, past=WINDOW, horizons=HORIZONS)
     if base is not None:  # its sizes, which may be those of an older release
-        architecture = replace(base.info.architecture, twins=twins)
+        architecture = replace(base.info.architecture, twins=len(assets))
     network = Forecaster(architecture)
-    network.step.copy_(torch.from_numpy(fleet_fit.usual_steps(x, training)))
+    network.step[:twins] = torch.from_numpy(fleet_fit.usual_steps(x, training))
+    locs, scales = loc, scale
     if base is not None:
-        fleet_fit.inherit(network, base.detectors.network, base.info.assets, block.assets)
+        rows = torch.from_numpy(base.rows(carried))
+        network.step[twins:] = base.detectors.network.step[rows]
+        fleet_fit.inherit(network, base.detectors.network, base.info.assets, assets)
+        locs, scales = (
+            np.concatenate([own, theirs[rows].numpy()])
+            for own, theirs in ((loc, base.detectors.loc), (scale, base.detectors.scale))
+        )
     learnt, judged = for_training_and_judging(old) if old is not None else (None, None)
     fit = fit_forecaster(
         network,
@@ -137,18 +150,19 @@ def train(
         split.calibrate,
         fine_tune=base is not None,
         seed=seed,
-        old=None if learnt is None else scaled(learnt, block.assets, loc, scale, day=day, week=week),
-        judged=None if judged is None else scaled(judged, block.assets, loc, scale, day=day, week=week),
+        old=None if learnt is None else scaled(learnt, assets, locs, scales, day=day, week=week),
+        judged=None if judged is None else scaled(judged, assets, locs, scales, day=day, week=week),
     )
 
     # what is fitted in closed form, a twin
-    span = fleet_fit.span_for(channels, steps)
+    span = base.info.layout.span if base is not None and carried else fleet_fit.span_for(channels, steps)
     centre, basis = fleet_fit.components(x, good, split.train, span)
-    weekly = week and span_ns >= LEVEL_WEEKS * WEEK_NS
+    weekly = base.info.layout.weekly if base is not None and carried else week and span_ns >= LEVEL_WEEKS * WEEK_NS
     levels = level.fit_fleet(
         x, good, split.train | split.calibrate, calendars, judged=span_ns >= LEVEL_DAYS * DAY_NS, weekly=weekly
     )
-    patterns = pattern.fit_fleet(x, good, split.train | split.calibrate, seed=seed)
+    kept = base.detectors.prototypes.cpu().numpy() if base is not None and carried else None
+    patterns = pattern.fit_fleet(x, good, split.train | split.calibrate, seed=seed, kept=kept)
     layout = Layout(window=WINDOW, span=span, components=basis.shape[2], prototypes=len(patterns.prototypes), weekly=weekly)
     detectors = Detectors(architecture, layout)
     detectors.network.load_state_dict(network.state_dict())
@@ -158,10 +172,12 @@ def train(
         (detectors.centre, centre),
         (detectors.basis, basis),
         (detectors.level_weights, torch.from_numpy(levels.weights)),
-        (detectors.prototypes, torch.from_numpy(patterns.prototypes)),
         (detectors.good_share, torch.from_numpy(usual_share(good, split.calibrate))),
     ):
-        buffer.copy_(fitted)
+        buffer[:twins] = fitted
+    detectors.prototypes.copy_(torch.from_numpy(patterns.prototypes))
+    if base is not None:
+        carry_over(detectors, base, carried)
     info = VersionInfo(
         name=type.slug,
         type=type.id,
@@ -169,7 +185,7 @@ def train(
         version="",
         channels=block.channels,
         period_ns=block.period_ns,
-        assets=block.assets,
+        assets=assets,
         alarm_p=1e-3,  # until it is calibrated below
         base=None if base is None else base.version,
         trained_from_ns=int(block.time_ns()[0]),
@@ -197,7 +213,8 @@ def train(
         "loss_old": fit.loss_old,
         "loss_old_before": fit.loss_old_before,
         "samples": float(fit.samples),
-        "twins": float(twins),
+        "twins": float(len(assets)),
+        "twins_carried": float(len(carried)),
         "twins_learning": float(learning),
         "steps": float(steps),
         "parameters": float(sum(p.numel() for p in network.parameters())),

@@ -32,7 +32,8 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         trained = train(
             type=job.type,
             block=job.block,
-            base=champion if job.fine_tune else None,
+            base=champion,
+            anew=not job.fine_tune,
             number=job.number,
             alarms_per_twin_day=job.alarms_per_twin_day,
             seed=job.seed,

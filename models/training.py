@@ -89,6 +89,7 @@ def train(
 
     Raises:
         TrainingImpossible: no twin has enough steps that may train.
+        ValueError: `exclude` is of another shape than the block.
     """
     began = time.perf_counter()
     torch.set_num_threads(threads)
@@ -98,6 +99,8 @@ def train(
 
     # what counts, and which part of it is for what
     there = good_cells(block.values, block.quality)  # (A, T, C)
+    if exclude is not None and exclude.shape != there.shape[:2]:
+        raise ValueError(f"{type.slug}: exclude is {exclude.shape}, expected {there.shape[:2]}; nothing was trained")
     good = there if exclude is None else there & ~exclude[:, :, None]
     if anew and not len(sort_out(base, block.assets, there, split_in_time(good, holdout_share)).carried):
         base = None

@@ -64,7 +64,7 @@ class Folder:
         found = self.arenas.get(kind.id)
         if found is None:
             found = self.arenas[kind.id] = Arena(kind, window=self._window)
-            self._silence[kind.id] = Silence.of(kind, found, found.gap_steps)
+            self._silence[kind.id] = Silence.of(kind, found, found.gap_steps, self.arenas.values)
         return found
 
     def place(self, asset: str, kind: TwinType, partition: int, *, offset: int = 0) -> int:
@@ -160,9 +160,11 @@ class Folder:
 
     def _fold_arenas(self, builders: dict[str, ReadingBatchBuilder], origin: Origin, out: Folded) -> None:
         """Fold what was collected. Where a batch is cut in two changes nothing."""
-        for type_id, builder in builders.items():
+        batches = {type_id: self._intakes[type_id].converted(builder.build()) for type_id, builder in builders.items()}
+        for type_id, batch in batches.items():
+            self._silence[type_id].meet(batch)
+        for type_id, batch in batches.items():
             arena = self.arenas[type_id]
-            batch = self._intakes[type_id].converted(builder.build())
             falls = self._silence[type_id].follow(batch)
             result = arena.fold(batch)
             out.closed += with_falls(joined(result.closed), falls, arena)

@@ -5,8 +5,9 @@ Out:  `Fall`s: who fell silent, by which record; the flag `silent` of each row.
 Pure: no clock, no I/O.
 
 A twin is silent when others of its type and partition are more than `after` steps further in event time, and more than ROUNDS
-records of each have come since its own last one: the second tells it from a twin whose share of a backlog is still to come. Its
-own next record ends the silence. A twin alone with its type in a partition is never silent: nothing tells that time has gone on.
+records of each twin of the partition, whatever its type, have come since its own last one: the second tells it from a twin
+whose share of a backlog is still to come. Its own next record ends the silence. A twin alone with its type in a partition is
+never silent: nothing tells that time has gone on.
 
 Records that were folded before count as progress of the others, but not as signs of the twin: so a new owner of the partition
 that folds a stretch again, some of its twins being further on than others, finds what the first one found.
@@ -14,6 +15,7 @@ that folds a stretch again, some of its twins being further on than others, find
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,27 +59,45 @@ class Silence:
     Args:
         rows: state of the twins.
         after: steps.
+        fleet: rows of all types, whose records are in the partitions too; None: there is no other type.
     """
 
-    def __init__(self, rows: Rows, after: int) -> None:
+    def __init__(self, rows: Rows, after: int, fleet: Callable[[], Iterable[Rows]] | None = None) -> None:
         self._rows = rows
         self._after = after
+        self._fleet = fleet or (lambda: [rows])
         self._front: dict[int, int] = {}  # partition → newest step that anyone has reached
 
     @classmethod
-    def of(cls, type: TwinType, rows: Rows, gap_steps: int) -> Silence:
+    def of(cls, type: TwinType, rows: Rows, gap_steps: int, fleet: Callable[[], Iterable[Rows]]) -> Silence:
         """As the type says; twice as long as gaps are filled where it says nothing."""
-        return cls(rows, 2 * gap_steps if type.silent_after_ns is None else -(-type.silent_after_ns // type.period_ns))
+        return cls(rows, 2 * gap_steps if type.silent_after_ns is None else -(-type.silent_after_ns // type.period_ns), fleet)
 
     def drop(self, partition: int) -> None:
         """The partition is another's now."""
         self._front.pop(partition, None)
 
+    def meet(self, batch: ReadingBatch) -> None:
+        """Note who is new with these readings: of all types, before any of them is followed, as each counts all twins."""
+        at = self._taken(batch)
+        row, offset = batch.row[at], batch.offset[at]
+        new = (offset >= self._rows.next_offset[row]) & (self._rows.first_offset[row] == NO_OFFSET)
+        if new.any():
+            np.minimum.at(self._rows.first_offset, row[new], offset[new])
+
+    def _taken(self, batch: ReadingBatch) -> Ints:
+        if self._rows.type.max_ahead_ns is None:
+            return np.arange(len(batch))
+        return np.flatnonzero(batch.time_ns <= batch.record_time_ns + self._rows.type.max_ahead_ns)  # as folding refuses them
+
+    def _everyone(self, partition: int) -> Ints:
+        """First offset of each twin of the partition, of any type, rising."""
+        found = [one.first_offset[(one.partition == partition) & (one.first_offset != NO_OFFSET)] for one in self._fleet()]
+        return np.sort(np.concatenate(found))
+
     def follow(self, batch: ReadingBatch) -> list[Fall]:
-        """Who falls silent while these readings come; to be called before they are folded."""
-        at = np.arange(len(batch))
-        if self._rows.type.max_ahead_ns is not None:  # as folding refuses them
-            at = np.flatnonzero(batch.time_ns <= batch.record_time_ns + self._rows.type.max_ahead_ns)
+        """Who falls silent while these readings come; to be called when all were met, before they are folded."""
+        at = self._taken(batch)
         if not len(at):
             return []
         partition = self._rows.partition[batch.row[at]]
@@ -90,9 +110,6 @@ class Silence:
         rows, period = self._rows, self._rows.type.period_ns
         row, offset, step = batch.row[at], batch.offset[at], batch.time_ns[at] // period
         fresh = offset >= rows.next_offset[row]
-        new = fresh & (rows.first_offset[row] == NO_OFFSET)
-        if new.any():
-            np.minimum.at(rows.first_offset, row[new], offset[new])
         live = np.flatnonzero((rows.partition == partition) & (rows.first_offset != NO_OFFSET))
         seen = live[rows.max_time[live] != NO_TIME]
         front = self._front.get(partition)
@@ -110,7 +127,7 @@ class Silence:
             np.minimum.at(last, row[again], step[again])
             rows.silent[row[again]] = False
         # nearly always nobody: no record of these is far enough from what each twin had sent before them
-        twins = np.sort(rows.first_offset[live])
+        twins = self._everyone(partition)
         least = max(1, int(np.searchsorted(twins, offset.min(), side="right")))
         far = last[live] < self._front[partition] - self._after
         suspects = live[far & ((offset.max() + 1 - rows.next_offset[live]) // least > ROUNDS)]

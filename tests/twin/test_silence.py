@@ -76,6 +76,7 @@ def in_batches(log: list[tuple[int, Reading]], size: int, after: int) -> list[Fo
         for offset, (partition, asset, second) in log[start : start + size]:
             builder.add(arena.row(asset, partition), [0], second * NS_PER_S, [1.0], offset, second * NS_PER_S)
         batch = builder.build()
+        silence.meet(batch)
         for fall in silence.follow(batch):
             since = fall.time_ns // NS_PER_S
             found.append((fall.partition, str(arena.asset_of[fall.row]), fall.offset, fall.last_offset, since))
@@ -102,7 +103,9 @@ def test_a_reading_too_far_ahead_makes_nobody_silent() -> None:
     for offset in range(40):
         ahead = 7200 if offset > 20 else 0
         builder.add(arena.row("a" if offset else "b", 0), [0], (1000 + ahead) * NS_PER_S, [1.0], offset, 1000 * NS_PER_S)
-    assert silence.follow(builder.build()) == []
+    batch = builder.build()
+    silence.meet(batch)
+    assert silence.follow(batch) == []
 
 
 def test_a_backlog_that_comes_twin_by_twin_makes_nobody_silent() -> None:
@@ -113,5 +116,37 @@ def test_a_backlog_that_comes_twin_by_twin_makes_nobody_silent() -> None:
         for second in range(seconds):
             builder.add(arena.row(asset, 0), [0], (1000 + second) * NS_PER_S, [1.0], offset, 2000 * NS_PER_S)
         batch = builder.build()
+        silence.meet(batch)
         assert silence.follow(batch) == []
         arena.fold(batch)
+
+
+def of_two_types(days: list[list[str]], size: int) -> list[tuple[str, int]]:
+    """Who falls silent by which offset where each asset sends a whole day in one record; `size` records at once."""
+    arenas = {"a": Arena(TYPE), "o": Arena(TYPE)}  # by the first letter of an asset
+    silences = {name: Silence(arena, 12, arenas.values) for name, arena in arenas.items()}
+    sent = [(day, asset) for day, assets in enumerate(days) for asset in assets]
+    found = []
+    for start in range(0, len(sent), size):
+        builders = {name: ReadingBatchBuilder(1) for name in arenas}
+        for offset, (day, asset) in enumerate(sent[start : start + size], start):
+            row = arenas[asset[0]].row(asset, 0)
+            for second in range(day * 300, (day + 1) * 300):
+                builders[asset[0]].add(row, [0], (1000 + second) * NS_PER_S, [1.0], offset, 4000 * NS_PER_S)
+        batches = {name: one.build() for name, one in builders.items()}
+        for name, batch in batches.items():
+            silences[name].meet(batch)
+        for name, batch in batches.items():
+            found += [(str(arenas[name].asset_of[fall.row]), fall.offset) for fall in silences[name].follow(batch)]
+            arenas[name].fold(batch)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_records_of_other_types_are_no_rounds_of_this_one(size: int) -> None:
+    others = [f"o{number}" for number in range(12)]
+    everyone = ["a1", *others, "a2"]
+    assert of_two_types([everyone] * 6, size) == []
+    without = [everyone, *[["a1", *others]] * 7]  # a2 sends its first day only
+    assert of_two_types(without, size) == of_two_types(without, 1)
+    assert [asset for asset, _ in of_two_types(without, size)] == ["a2"]

@@ -11,7 +11,7 @@ import platform
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -133,27 +133,26 @@ class HostReadings:
         kept = sorted(set(chosen), key=lambda program: (-smoothed[program], program))[:_MOST_PROGRAMS]
         self._shown = {program: smoothed[program] for program in kept}
         self._programs = {program: programs[program] for program in kept}
-        counted = {_members(program, processes) for program, processes in self._programs.items()}
+        counted = {_count(process) for processes in self._programs.values() for process in processes}
         self._before = {key: mark for key, mark in self._before.items() if not key.startswith("process:") or key in counted}
 
     def _program_readings(self, now: float) -> Readings:
         found: Readings = {}
         for program, processes in self._programs.items():
-            seconds, resident, threads = 0.0, 0, 0
+            shares: list[float] = []  # of those counted a second time: others may just have begun
+            resident, threads = 0, 0
             for process in processes:
                 try:
                     with process.oneshot():
                         times = process.cpu_times()
-                        seconds += times.user + times.system
                         resident += process.memory_info().rss
                         threads += process.num_threads()
                 except (psutil.NoSuchProcess, psutil.AccessDenied):
                     continue
-            if resident == 0:
-                continue  # it has ended, or is a thread of the kernel
-            rates = self._rates(_members(program, processes), now, seconds)
-            if rates:
-                found[f"process:{program}"] = {"cpu": 100.0 * rates[0], "memory": resident / _MIB, "threads": float(threads)}
+                shares += self._rates(_count(process), now, times.user + times.system) or ()
+            if resident and shares:  # else it has ended, is a thread of the kernel, or is met for the first time
+                cpu = 100.0 * sum(shares)
+                found[f"process:{program}"] = {"cpu": cpu, "memory": resident / _MIB, "threads": float(threads)}
         return found
 
     def _rates(self, key: str, now: float, *counters: float) -> tuple[float, ...] | None:
@@ -165,9 +164,9 @@ class HostReadings:
         return tuple((new - old) / (now - before[0]) for new, old in zip(counters, before[1], strict=True))
 
 
-def _members(program: str, processes: Iterable[psutil.Process]) -> str:
-    """Key of a program's CPU count: another set of processes starts a new count."""
-    return f"process:{program}/" + ",".join(str(process.pid) for process in processes)
+def _count(process: psutil.Process) -> str:
+    """Key of a process's CPU count."""
+    return f"process:{process.pid}"
 
 
 def _program(name: str) -> str:

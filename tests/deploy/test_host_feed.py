@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 
 import orjson
+import psutil
 import pytest
 
 from deploy.feeds.host import INTERFACES, run_host
@@ -46,6 +49,28 @@ def test_a_busy_program_appears_with_its_share_of_the_processor() -> None:
     programs = {asset: channels for asset, channels in machine.read().items() if asset.startswith("process:")}
     assert any(channels["memory"] > 1 for channels in programs.values())
     assert any(asset.startswith("process:py") for asset in programs)
+
+
+def test_a_program_is_read_on_while_one_of_its_processes_ends() -> None:
+    times = iter(range(100))
+    machine = HostReadings(clock=lambda: 6.0 * next(times))  # so each call looks at all processes anew
+    busy = "import time\nuntil = time.monotonic() + 60\nwhile time.monotonic() < until: sum(range(1000))"
+    runs = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(2)]
+    try:
+        program = "process:" + psutil.Process(runs[0].pid).name().split("/")[0]
+        machine.read()
+        time.sleep(0.5)
+        machine.read()
+        time.sleep(0.5)
+        assert machine.read()[program]["cpu"] > 0
+        runs[1].kill()
+        runs[1].wait()
+        time.sleep(0.5)
+        assert machine.read()[program]["cpu"] > 0
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
 
 
 @pytest.mark.kafka

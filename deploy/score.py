@@ -94,7 +94,7 @@ def score_file(
             alarms_per_twin_day=alarms_per_twin_day,
             seed=seed,
             threads=1,
-            holdout_share=0.0,
+            holdout=0,
         ).model
     except (TrainingImpossible, ValueError) as error:
         raise FileRefused(f"{path}: the first {normal} rows can't be learnt from ({error}); nothing was scored") from error

@@ -43,8 +43,11 @@ def look_for_drift(job: DriftJob) -> DriftFound | UpdateFailed:
     block = job.block
     if job.earlier is None:
         trained_to = champion.info.trained_to_ns // block.period_ns  # the step after the last
-        steps = trained_to - champion.info.trained_from_ns // block.period_ns + 1  # both are ends of steps
-        earlier = Surprises(champion.version, trained_to - int(steps * HOLDOUT_SHARE), np.zeros(0))
+        held_out = champion.info.holdout_steps
+        if held_out is None:
+            steps = trained_to - champion.info.trained_from_ns // block.period_ns + 1  # both are ends of steps
+            held_out = int(steps * HOLDOUT_SHARE)
+        earlier = Surprises(champion.version, trained_to - held_out, np.zeros(0))
     else:
         earlier = job.earlier
     from_step = max(earlier.next_step, block.first_step, block.first_step + block.steps - job.steps_max)

@@ -57,6 +57,7 @@ class VersionInfo:
     layout: Layout
     alarms_per_twin_day: float = 0.02  # what `alarm_p` was calibrated to; versions of before did not tell
     stuck_runs: StuckRuns = NOTHING  # neither did they of these
+    holdout_steps: int | None = None  # newest steps that it did not learn from; None: a version of before, 15 %
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:

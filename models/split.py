@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.windows import DAY_NS
 from twin.block import StepBlock
 
 HOLDOUT_SHARE, CALIBRATION_SHARE = 0.15, 0.35
+HOLDOUT_OF_NEW = 3  # an update holds out one in so many of the steps that are new
 TURNS, TURN_STEPS_MIN = 20, 128  # of an update: stretches that take turns, as many as there is room for
 
 
@@ -32,21 +34,43 @@ class Split:
         return Split(self.train[twins], self.calibrate[twins], self.holdout_start)
 
 
-def split_in_time(good: NDArray[np.bool_], holdout_share: float = HOLDOUT_SHARE, *, newest_train: bool = False) -> Split:
+def holdout_steps(block: StepBlock, seen_to_ns: int | None = None) -> int:
+    """How many of a block's newest steps are held out for the gate: HOLDOUT_SHARE, of an update a third of what is new at most.
+
+    What is held out is not learnt before the next update. A day is held out in any case, as it shows the whole rhythm, where
+    that is not more than HOLDOUT_SHARE.
+
+    Args:
+        seen_to_ns: the newest step that the champion was made from; None: there is no champion.
+
+    >>> nothing = np.zeros((1, 4032, 1))
+    >>> fortnight = StepBlock(("a",), ("x",), 0, 300 * 10**9, nothing.astype(np.float32), nothing.astype(np.uint8))
+    >>> times = fortnight.time_ns().tolist()
+    >>> [holdout_steps(fortnight, known) for known in (None, times[-1201], times[-61])]
+    [604, 400, 288]
+    """
+    most = int(block.steps * HOLDOUT_SHARE)
+    if seen_to_ns is None:
+        return most
+    new = int((block.time_ns() > seen_to_ns).sum())
+    return min(max(new // HOLDOUT_OF_NEW, DAY_NS // block.period_ns), most)
+
+
+def split_in_time(good: NDArray[np.bool_], holdout: int, *, newest_train: bool = False) -> Split:
     """Split each twin's own usable steps before the common newest hold-out.
 
     Args:
         good: (A, T, C) cells that count.
-        holdout_share: newest steps of the block that are left alone.
+        holdout: newest steps of the block that are left alone.
         newest_train: training and calibration take turns, where a twin has steps enough for that; else the older part trains.
 
-    >>> split = split_in_time(np.ones((1, 2048, 1), bool), newest_train=True)
+    >>> split = split_in_time(np.ones((1, 2048, 1), bool), 307, newest_train=True)
     >>> split.train[0, :split.holdout_start:128].astype(int)
     array([1, 1, 0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1])
     """
     usable = good.any(axis=2)
     steps = usable.shape[1]
-    holdout_start = steps - int(steps * holdout_share)
+    holdout_start = steps - holdout
     before = usable & (np.arange(steps) < holdout_start)
     place = np.cumsum(before, axis=1)  # 1 for a twin's first usable step
     cut = np.ceil(place[:, -1:] * (1 - CALIBRATION_SHARE))

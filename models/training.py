@@ -26,7 +26,7 @@ from models.forecast_training import fit_forecaster
 from models.network import Architecture, Forecaster
 from models.old_regime import for_training_and_judging, scaled
 from models.served import ServedModel, VersionInfo
-from models.split import HOLDOUT_SHARE, bad_marked, only_twins, split_in_time
+from models.split import bad_marked, holdout_steps, only_twins, split_in_time
 from models.stuck_runs import learn_runs
 from models.table_fitting import fit_all_tables
 from models.windows import DAY_NS, WEEK_NS, calendar, good_cells
@@ -34,8 +34,6 @@ from twin.block import StepBlock
 from twin.errors import LivetwinError
 from twin.stretches import Stretches
 from twin.types import TwinType
-
-__all__ = ["HOLDOUT_SHARE", "Trained", "TrainingImpossible", "train"]
 
 WINDOW = 64
 HORIZONS = 8
@@ -68,7 +66,7 @@ def train(
     seed: int,
     threads: int,
     exclude: NDArray[np.bool_] | None = None,
-    holdout_share: float = HOLDOUT_SHARE,
+    holdout: int | None = None,
     old: Stretches | None = None,
     anew: bool = False,
 ) -> Trained:
@@ -83,7 +81,7 @@ def train(
         seed: of initial weights, shuffling and dropout.
         threads: CPU threads.
         exclude: (A, T) steps under an alarm or marked faulty; they neither train nor calibrate.
-        holdout_share: newest steps of the block that are kept for a gate; 0 where no gate will judge.
+        holdout: newest steps of the block that are kept for a gate; 0 where no gate will judge; None: as of a first model.
         old: stretches from before the block, what must not train marked bad; some of them train beside the block's steps.
         anew: train anew in spite of a base, unless a twin would have to be carried over from it.
 
@@ -98,13 +96,14 @@ def train(
         base = None
 
     # what counts, and which part of it is for what
+    holdout = holdout_steps(block) if holdout is None else holdout
     there = good_cells(block.values, block.quality)  # (A, T, C)
     if exclude is not None and exclude.shape != there.shape[:2]:
         raise ValueError(f"{type.slug}: exclude is {exclude.shape}, expected {there.shape[:2]}; nothing was trained")
     good = there if exclude is None else there & ~exclude[:, :, None]
-    if anew and not len(sort_out(base, block.assets, there, split_in_time(good, holdout_share)).carried):
+    if anew and not len(sort_out(base, block.assets, there, split_in_time(good, holdout)).carried):
         base = None
-    split = split_in_time(good, holdout_share, newest_train=base is not None)
+    split = split_in_time(good, holdout, newest_train=base is not None)
     twins_of = sort_out(base, block.assets, there, split)
     if not len(twins_of.learnt):
         held = f", {len(twins_of.carried)} twins are known already and mostly left out" if len(twins_of.carried) else ""
@@ -199,6 +198,7 @@ def train(
         architecture=architecture,
         layout=detectors.layout,
         alarms_per_twin_day=alarms_per_twin_day,
+        holdout_steps=holdout,
         stuck_runs=learn_runs(block.values, good & (split.train | split.calibrate)[:, :, None]),
     )
 

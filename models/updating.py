@@ -16,7 +16,8 @@ from models.gate_memory import remembered
 from models.gate_stage import Stretch
 from models.port import VersionRefused
 from models.served import ServedModel
-from models.training import HOLDOUT_SHARE, TrainingImpossible, train
+from models.split import holdout_steps
+from models.training import TrainingImpossible, train
 from models.update import Update, UpdateFailed, UpdateJob, Weights
 from models.weights import WeightFiles
 
@@ -28,12 +29,14 @@ OLD_SHARE = 0.1  # oldest steps of the block, on which a candidate shows what it
 def update(job: UpdateJob) -> Update | UpdateFailed:
     """Carry out one update. Expected failures come back as `UpdateFailed`."""
     champion = _loaded(job, job.champion)
+    holdout = holdout_steps(job.block, None if champion is None else champion.info.trained_to_ns)
     try:
         trained = train(
             type=job.type,
             block=job.block,
             base=champion,
             anew=not job.fine_tune,
+            holdout=holdout,
             number=job.number,
             alarms_per_twin_day=job.alarms_per_twin_day,
             seed=job.seed,
@@ -46,7 +49,7 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
     except VersionRefused as refusal:
         return UpdateFailed(f"what was trained does not load: {refusal}")
     # the newest steps, which training left alone, after enough steps for the first window
-    first = job.block.steps - int(job.block.steps * HOLDOUT_SHARE)
+    first = job.block.steps - holdout
     window = max(trained.model.window, champion.window if champion else 0)
     context = max(0, first - window)
     oldest = min(window + int(job.block.steps * OLD_SHARE), first)

@@ -132,7 +132,7 @@ class NaiveArm(Arm):
             alarms_per_twin_day=self._rules.alarms_per_twin_day,
             seed=self._rules.seed,
             threads=1,
-            holdout_share=0.0,
+            holdout=0,
         )
         self._serve(kind.id, trained.model, offset)
 

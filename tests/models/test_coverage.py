@@ -37,7 +37,7 @@ def fleet() -> tuple[ServedModel, StepBlock]:
     block = rhythm(steps=BEGINS + 200)
     learnt = dataclasses.replace(block, values=block.values[:, :BEGINS], quality=block.quality[:, :BEGINS])
     served = train(
-        type=type_of(block), block=learnt, base=None, number=1, alarms_per_twin_day=0.05, seed=1, threads=1, holdout_share=0.0
+        type=type_of(block), block=learnt, base=None, number=1, alarms_per_twin_day=0.05, seed=1, threads=1, holdout=0
     ).model
     later = dataclasses.replace(
         block,

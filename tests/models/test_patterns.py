@@ -33,9 +33,7 @@ def series() -> Cycles:
 def press(series: Cycles) -> Trained:
     torch.set_num_threads(1)
     known = block_of(series, series.normal)
-    return train(
-        type=type_of(known), block=known, base=None, number=1, alarms_per_twin_day=0.02, seed=3, threads=1, holdout_share=0.0
-    )
+    return train(type=type_of(known), block=known, base=None, number=1, alarms_per_twin_day=0.02, seed=3, threads=1, holdout=0)
 
 
 def test_a_cycle_out_of_shape_is_strange_while_it_lasts_and_a_usual_one_is_not(press: Trained, series: Cycles) -> None:
@@ -114,7 +112,7 @@ def test_a_day_of_rest_on_a_working_day_is_strange_once_weeks_are_known() -> Non
     site = weeks(1)
     known = block_of(site, site.normal)
     model = train(
-        type=type_of(known), block=known, base=None, number=1, alarms_per_twin_day=0.02, seed=3, threads=1, holdout_share=0.0
+        type=type_of(known), block=known, base=None, number=1, alarms_per_twin_day=0.02, seed=3, threads=1, holdout=0
     ).model
     assert model.info.layout.weekly
     surprise = evaluate(model, block_of(site, len(site.values)), start=64).score[0]

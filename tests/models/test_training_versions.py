@@ -13,7 +13,7 @@ from models.alarm_rate import choose, onsets
 from models.evaluate import evaluate
 from models.fleet_fit import inherit
 from models.network import Architecture, Forecaster
-from models.split import split_in_time
+from models.split import holdout_steps
 from models.training import Trained, TrainingImpossible, train
 from tests.models.fleets import rhythm, type_of
 from twin.block import StepBlock
@@ -123,7 +123,7 @@ def test_cells_that_are_not_good_and_excluded_steps_train_nothing(small: StepBlo
 
 def test_the_hold_out_is_not_looked_at(small: StepBlock, first: Trained) -> None:
     values = small.values.copy()
-    values[:, split_in_time(np.isfinite(values)).holdout_start :] = -5.0
+    values[:, -holdout_steps(small) :] = -5.0
     later = trained_on(StepBlock(small.assets, small.channels, small.first_step, small.period_ns, values, small.quality))
     assert later.payload == first.payload
 

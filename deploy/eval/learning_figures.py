@@ -88,11 +88,22 @@ def judgements(course: Course, arm: str) -> Iterator[Judgement]:
     for one in course.versions[arm]:
         span = plan.judged[one.update]
         served = course.ledgers[arm][one.type].loss[:, span.start : span.stop]
-        hourly = _hourly(served - one.other[:, span.start : span.stop], plan.steps_a_day // 24)
+        difference = np.where(_sound(course, one.type, span), served - one.other[:, span.start : span.stop], np.nan)
+        hourly = _hourly(difference, plan.steps_a_day // 24)
         if len(hourly) >= HOURS_MIN:
             found = stats.ttest_1samp(hourly, 0.0, alternative="greater")
             p_value = float(found.pvalue) if np.ptp(hourly) > 0 else 1.0
             yield Judgement(one.update, one.type, one.version, one.promoted, float(hourly.mean()), p_value)
+
+
+def _sound(course: Course, type_id: str, span: Span) -> NDArray[np.bool_]:
+    """(A, T) steps of a stretch at which a twin has no fault of its own: to forecast what a fault shows is no merit."""
+    row_of = {asset: row for row, asset in enumerate(course.scenario.blocks[type_id].assets)}
+    found = np.ones((len(row_of), span.stop - span.start), np.bool_)
+    for fault in (*course.scenario.faults, *course.scenario.slow):
+        if (row := row_of.get(fault.asset)) is not None:
+            found[row, max(fault.span.start - span.start, 0) : max(fault.span.stop - span.start, 0)] = False
+    return found
 
 
 def _hourly(difference: NDArray[np.float32], steps_an_hour: int) -> Floats:

@@ -169,3 +169,14 @@ def test_a_promoted_version_that_its_predecessor_beats_is_told_as_worse(course: 
     assert judged(served - 0.1 + noise, promoted=True)
     assert not judged(served + 0.1 + noise, promoted=True)
     assert not judged(served.copy(), promoted=False)
+
+
+def test_what_a_fault_shows_of_its_twin_is_not_held_against_a_version(scenario: Scenario, course: Course) -> None:
+    served = course.ledgers[OURS][TYPE].loss
+    other, span = served + np.random.default_rng(0).normal(0, 0.01, served.shape), PLAN.judged[0]
+    other[1, span.start + 1 :] -= 1.0
+    version = VersionCourse(0, TYPE, "0009-x", True, other.astype(np.float32))
+    made = replace(course, versions={**course.versions, OURS: [version]})
+    assert [one.worse for one in judgements(made, OURS)] == [True]
+    growing = (Injected("series-1", "drift", Span(span.start + 1, span.stop + 9)),)
+    assert [one.worse for one in judgements(replace(made, scenario=replace(scenario, slow=growing)), OURS)] == [False]

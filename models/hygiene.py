@@ -24,6 +24,7 @@ class LeftOut:
     alerted: NDArray[np.bool_]  # under an alert, or shortly before one
     labelled: NDArray[np.bool_]  # feedback calls it a fault, whatever the alerts say
     brought_back: NDArray[np.bool_]  # under an alert that people call a false alarm, or in a period they call normal: it trains
+    common: NDArray[np.bool_]  # under an alert of a cause that most twins of the type share: it trains
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -39,7 +40,7 @@ def counts(
     Steps count where they closed with a value of any channel; cells in them by their gravest quality bit.
 
     >>> nothing = np.zeros((1, 3), bool)
-    >>> left_out = LeftOut(np.array([[True, False, False]]), nothing, nothing)
+    >>> left_out = LeftOut(np.array([[True, False, False]]), nothing, nothing, nothing)
     >>> found = counts(np.ones((1, 3, 1), np.float32), np.array([[[0], [0], [4]]], np.uint8), left_out)
     >>> {name: int(count) for name, count in found.items() if count}
     {'hygiene_steps': 3, 'hygiene_steps_used': 1, 'hygiene_steps_alerted': 1, 'hygiene_cells_spike': 1}
@@ -52,6 +53,7 @@ def counts(
         "steps_alerted": closed & left_out.alerted,
         "steps_labelled": closed & left_out.labelled,
         "steps_brought_back": closed & left_out.brought_back,
+        "steps_common": closed & left_out.common,
     }
     bits, many = np.unique(quality[closed] & np.uint8(len(_GRAVEST) - 1), return_counts=True)
     cells = dict.fromkeys([str(name) for name in dict.fromkeys(_GRAVEST) if name != "good"], 0)

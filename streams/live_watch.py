@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.live import LiveJob, Verdict
 from models.split import only_twins
@@ -29,6 +30,7 @@ from streams.releases import Releases
 from streams.step_blocks import StepBlockBuilder
 from streams.training_periods import TrainingPeriods
 from streams.training_worker import TrainingWorker
+from twin.block import StepBlock
 
 log = logging.getLogger(__name__)
 
@@ -179,19 +181,13 @@ class LiveWatch:
         canary: Canary | None = None,
     ) -> Verdict:
         """`canary`: on its twins only."""
-        block = builder.block(steps=builder.newest + 1 - first + CONTEXT_STEPS)
-        if canary is not None:
-            block = only_twins(block, np.flatnonzero(drawn(block.assets, canary)))
-        if len(block.assets) > MOST_TWINS:
-            by_hash = sorted(range(len(block.assets)), key=lambda row: (zlib.crc32(block.assets[row].encode()), row))
-            block = only_twins(block, np.sort(np.array(by_hash[:MOST_TWINS], np.int64)))
-        first_steps = np.full(len(block.assets), block.first_step, np.int64)
+        block, exclude = live_steps(builder, periods, first, canary)
         found = await self._worker.judge(
             LiveJob(
                 home=self._home,
                 type=builder.type,
                 block=block,
-                exclude=periods.of_rows(block.assets, first_steps, block.steps, block.period_ns).mask,
+                exclude=exclude,
                 start=max(0, first - block.first_step),
                 newer=_weights(newer),
                 older=_weights(older),
@@ -201,6 +197,21 @@ class LiveWatch:
             )
         )
         return found if isinstance(found, Verdict) else Verdict("undecided", found.why)
+
+
+def live_steps(
+    builder: StepBlockBuilder, periods: TrainingPeriods, first: int, canary: Canary | None = None
+) -> tuple[StepBlock, NDArray[np.bool_]]:
+    """Steps from number `first` on and what comes before them, of canary twins or of all; (A, T) which of them tell nothing.
+
+    Which alerts are of a cause that most twins share is told by all twins, also where only some are judged.
+    """
+    fleet = builder.block(steps=builder.newest + 1 - first + CONTEXT_STEPS)
+    rows = np.arange(len(fleet.assets)) if canary is None else np.flatnonzero(drawn(fleet.assets, canary))
+    if len(rows) > MOST_TWINS:
+        by_hash = sorted(rows.tolist(), key=lambda row: (zlib.crc32(fleet.assets[row].encode()), row))
+        rows = np.sort(np.array(by_hash[:MOST_TWINS], np.int64))
+    return only_twins(fleet, rows), periods.of_fleet(fleet).mask[rows]
 
 
 def _first_live(version: ModelVersion, builder: StepBlockBuilder) -> int:

@@ -2,8 +2,8 @@
 
 In:   records of `alerts` (the whole alert, newest revision counts), `feedback` and `events`.
 Out:  `LeftOut` over steps of twins: which are left out, and for which reason.
-A false alarm, feedback `normal`, and a change that was announced bring a period back; any other label leaves it out, whatever
-the alerts say.
+A false alarm, feedback `normal`, and a change that was announced bring a period back; so does a cause that most twins of the
+type share (`models.common_cause`). Any other label leaves it out, whatever the alerts say.
 Pure: no clock, no I/O; what it knows can be kept and taken again. Unreadable records are skipped, counted and logged.
 """
 
@@ -13,13 +13,15 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from models.batch_means import HOUR_NS
+from models.common_cause import common_hours
 from models.hygiene import LeftOut
 from models.windows import DAY_NS
 from streams.conditions import ANOMALY
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 NORMAL = "normal"
 CHANGES = ("recalibration", "regime-change")  # kinds of event: what the asset shows from then on is normal
 _SHOWN_NS = 3 * DAY_NS  # an alert that begins so long after a change, or before it, may be of the change
+_LOOKED_BACK_NS = 14 * DAY_NS  # before a block, for causes that most twins share: since when they have an alert
 _ONSET_STEPS = 5  # an alert is raised on the k-th strange step of n: those before it are no normal ones either
 
 
@@ -95,7 +98,13 @@ class TrainingPeriods:
         """Which steps of a block must not train. What ended before the block, and before `since_ns`, is forgotten."""
         begin_ns = block.first_step * block.period_ns
         self._forget(set(block.assets), begin_ns if since_ns is None else min(begin_ns, since_ns))
-        return self.of_rows(block.assets, np.full(len(block.assets), block.first_step), block.steps, block.period_ns)
+        return self.of_fleet(block)
+
+    def of_fleet(self, block: StepBlock) -> LeftOut:
+        """The same of all twins of a type, nothing is forgotten; what most of them show may be told from what one shows."""
+        found = self.of_rows(block.assets, np.full(len(block.assets), block.first_step), block.steps, block.period_ns)
+        common = found.alerted & self._common(block)
+        return replace(found, alerted=found.alerted & ~common, common=common)
 
     def of_rows(self, assets: Sequence[str], first_step: NDArray[np.int64], steps: int, period_ns: int) -> LeftOut:
         """The same for N rows of `steps` steps, each of its own twin and first step, (N,) each."""
@@ -121,7 +130,33 @@ class TrainingPeriods:
                 covered = _steps(int(first_step[row]), steps, period_ns, label.from_ns, label.to_ns)
                 labelled[row, covered], normal[row, covered] = label.label != NORMAL, label.label == NORMAL
         strange = alerted & ~normal & ~labelled
-        return LeftOut(strange, labelled, (answered | (alerted & normal)) & ~strange & ~labelled)
+        brought_back = (answered | (alerted & normal)) & ~strange & ~labelled
+        return LeftOut(strange, labelled, brought_back, np.zeros(shape, np.bool_))
+
+    def _common(self, block: StepBlock) -> NDArray[np.bool_]:
+        """(A, T), True under an alert of the model's own, and none besides, whose cause most twins of the type share."""
+        bin_ns = max(HOUR_NS, block.period_ns)
+        first = (block.first_step * block.period_ns - _LOOKED_BACK_NS) // bin_ns
+        bin_of = (block.first_step + np.arange(block.steps)) * block.period_ns // bin_ns - first  # (T,)
+        shape = (len(block.assets), int(bin_of[-1]) + 1)
+        of_model, of_others = np.zeros(shape, np.bool_), np.zeros(block.values.shape[:2], np.bool_)
+        row_of = {asset: row for row, asset in enumerate(block.assets)}
+        for period in self._alerts.values():
+            if (row := row_of.get(period.asset)) is None:
+                continue
+            onset_ns = period.onset_ns - _ONSET_STEPS * block.period_ns
+            if period.condition == ANOMALY:
+                of_model[row, _steps(first, shape[1], bin_ns, onset_ns, period.cleared_ns)] = True
+            else:
+                of_others[row, _steps(block.first_step, block.steps, block.period_ns, onset_ns, period.cleared_ns)] = True
+        for label in self._labels:
+            if label.label != NORMAL and (row := row_of.get(label.asset)) is not None:
+                of_model[row, _steps(first, shape[1], bin_ns, label.from_ns, label.to_ns)] = False
+        there = np.asarray(np.isfinite(block.values).any(axis=2))
+        closed = np.repeat(np.asarray(there.any(axis=1))[:, None], shape[1], axis=1)
+        begins = np.flatnonzero(np.diff(bin_of, prepend=-1))
+        closed[:, bin_of[begins]] = np.logical_or.reduceat(there, begins, axis=1)
+        return common_hours(of_model, closed, hours=bin_ns / HOUR_NS)[:, bin_of] & ~of_others
 
     def _answered_ns(self, period: _AlertPeriod) -> int | None:
         """From when on people have said of an alert that what it shows is normal; 0: all of it, None: they have not."""

@@ -198,9 +198,9 @@ class OurArm(Arm):
         for alert in self.alerts():
             answered = self._answered and now_ns - alert.onset_ns >= ANSWER_HOURS * HOUR_NS and not self._of_a_fault(alert, block)
             self._periods.alert(alert.id.encode(), alert.model_copy(update={"false_alarm": answered}).to_bytes())
-        for label in self.scenario.told:
-            if label.from_ns < now_ns:
-                self._periods.feedback(label.model_copy(update={"to_ns": min(label.to_ns, now_ns)}).to_bytes())
+        for event in self.scenario.announced:
+            if event.time_ns <= now_ns:
+                self._periods.event(event)
         return self._periods.left_out(block, since_ns=self._remembering.oldest_ns(kind)).mask
 
     def _of_a_fault(self, alert: Alert, block: StepBlock) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streams.records import Feedback
+from streams.records import EventRecord
 from twin.block import StepBlock
 from twin.fleet import TwinDeclaration
 
@@ -113,4 +113,4 @@ class Scenario:
     undrifted: Mapping[str, StepBlock] | None
     faults: tuple[Injected, ...] = ()
     slow: tuple[Injected, ...] = ()  # faults that grow over days
-    told: tuple[Feedback, ...] = ()  # what people said of periods, known from their end on
+    announced: tuple[EventRecord, ...] = ()  # changes that are told when they happen

@@ -16,7 +16,7 @@ from deploy.eval.learning_scenario import Injected, Plan, Scenario, Span, drift_
 from deploy.feeds.faults import DEFAULT_SENSOR_SIZE, HOUR_S, SENSOR_FAULTS, main_channel
 from deploy.feeds.water_fleet import water_declarations, water_interfaces
 from deploy.feeds.water_plant import JUNCTION, PIPE, PUMP, TANK, WaterPlant
-from streams.records import DemoCommand, Feedback
+from streams.records import DemoCommand, EventRecord
 from twin.block import StepBlock
 from twin.quality import Quality
 from twin.types import NS_PER_S
@@ -69,7 +69,7 @@ class _Drift:
 
     change: Callable[[float, float], Change]  # from, until, s since 1970
     types: tuple[str, ...]
-    people_know: tuple[str, ...] = ()  # assets of which people say: this is normal from now on
+    announced: tuple[str, ...] = ()  # assets whose recalibration is announced on `events`
 
 
 def _ramp(from_s: float, until_s: float, days: float) -> Callable[[int], float]:
@@ -126,9 +126,10 @@ def drift_scenario(name: str, *, seed: int, step_s: int = 300, twins: int = 12, 
     plant = WaterPlant(step_s, seed, MONDAY_NS)
     chosen = _chosen(plant, drift.types, twins)
     faults, commands = _faults(chosen, plan, step_s, np.random.default_rng(seed))
-    told = tuple(
-        Feedback(asset=asset, from_ns=int(begins) * NS_PER_S, to_ns=int(ends) * NS_PER_S, label="normal")
-        for asset in drift.people_know
+    announced = tuple(
+        EventRecord(asset=asset, time_ns=int(at_s) * NS_PER_S, kind="recalibration")
+        for at_s in (begins, ends)
+        for asset in drift.announced
     )
     return Scenario(
         name=name,
@@ -138,7 +139,7 @@ def drift_scenario(name: str, *, seed: int, step_s: int = 300, twins: int = 12, 
         blocks=_run(drift.change(begins, ends), commands, plan.end, chosen, step_s, seed),
         undrifted=_run(Change(), [], plan.end, chosen, step_s, seed),
         faults=tuple(faults),
-        told=told,
+        announced=announced,
     )
 
 

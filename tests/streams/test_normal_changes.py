@@ -1,4 +1,4 @@
-"""Changes that are normal train although they alarm: announced ones."""
+"""Changes that are normal train although they alarm: announced ones, and those that most twins of a type share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from models.hygiene import counts
+from streams.live_watch import CONTEXT_STEPS, live_steps
+from streams.model_records import Canary
 from streams.records import EventRecord, Feedback
+from streams.step_blocks import StepBlockBuilder
 from streams.training_periods import TrainingPeriods
-from tests.streams.test_trainer_blocks import PERIOD_NS, alert, block_of
+from tests.streams.test_trainer_blocks import PERIOD_NS, TANK, alert, block_of
 
-DAY = 288  # steps
+DAY, HOUR = 288, 12  # steps
 FIRST = 100 * DAY
 TWINS = 6
 
@@ -90,3 +93,59 @@ def test_announced_changes_are_kept_over_a_restart_as_long_as_they_matter() -> N
 def _cells() -> tuple[np.ndarray, np.ndarray]:
     block = block_of(TWINS, 4 * DAY, FIRST)
     return block.values, block.quality
+
+
+def most_alarmed(condition: str = "anomaly") -> TrainingPeriods:
+    """Five of six twins for two days, one of them since long before."""
+    periods = TrainingPeriods()
+    for twin in range(4):
+        raised(periods, twin, onset=DAY + HOUR * twin, until=3 * DAY, condition=condition)
+    raised(periods, 4, onset=-10 * DAY, condition=condition)
+    return periods
+
+
+def test_what_most_twins_show_trains_and_is_counted_and_the_fault_of_one_does_not() -> None:
+    periods = most_alarmed()
+    assert left_out(periods, 3) == []
+    assert left_out(periods, 0) == [DAY - 5, DAY + HOUR], "when only one other had it"
+    assert left_out(periods, 4) == [0, 4 * DAY]
+    found = counts(*_cells(), periods.left_out(block_of(TWINS, 4 * DAY, FIRST)))
+    assert found["hygiene_steps_common"] == sum(3 * DAY - max(DAY + HOUR * twin - 5, DAY + HOUR) for twin in range(4))
+    assert found["hygiene_steps_used"] == found["hygiene_steps"] - found["hygiene_steps_alerted"]
+
+
+def test_limits_and_people_have_the_last_word_on_what_is_common() -> None:
+    assert left_out(most_alarmed("limit:level:high"), 3) == [DAY + 3 * HOUR - 5, 3 * DAY]
+    periods = most_alarmed()
+    raised(periods, 3, onset=2 * DAY, until=2 * DAY + 20, condition="limit:level:high")
+    assert left_out(periods, 3) == [2 * DAY - 5, 2 * DAY + 20]
+    for twin in range(2):
+        period = {"from_ns": FIRST * PERIOD_NS, "to_ns": (FIRST + 3 * DAY) * PERIOD_NS}
+        periods.feedback(Feedback(asset=f"t{twin}", label="fault", **period).to_bytes())
+    assert left_out(periods, 2) == [DAY + 2 * HOUR - 5, 3 * DAY], "two of the five are faulty: three are not most"
+
+
+def test_what_most_show_is_told_in_a_block_shorter_than_it_has_lasted_and_is_kept_across_a_restart() -> None:
+    periods = TrainingPeriods()
+    periods.restore(most_alarmed().to_bytes())
+    short = block_of(TWINS, HOUR, FIRST + 3 * DAY - 2 * HOUR)
+    assert periods.of_fleet(short).common.sum(axis=1).tolist() == [HOUR] * 4 + [0, 0]
+    assert periods.of_fleet(short).alerted.sum(axis=1).tolist() == [0] * 4 + [HOUR, 0]
+    early = block_of(TWINS, 4 * HOUR, FIRST + DAY + 20 * HOUR)
+    assert periods.of_fleet(early).common.sum() == 0, "not a day yet"
+
+
+def test_live_steps_of_a_common_cause_are_judged_also_where_only_canary_twins_are() -> None:
+    builder = StepBlockBuilder(TANK, max_steps=1000)
+    block = block_of(TWINS, 400, FIRST + 3 * DAY - 400)
+    for at in range(400):
+        step = np.full(TWINS, block.first_step + at)
+        builder.add(block.assets, step, block.values[:, at], block.quality[:, at])
+    first = FIRST + 3 * DAY - HOUR
+    judged, exclude = live_steps(builder, most_alarmed(), first)
+    assert (judged.assets, judged.steps) == (block.assets, CONTEXT_STEPS + HOUR)
+    assert exclude[:, -HOUR:].any(axis=1).tolist() == [False] * 4 + [True, False]
+    canary = Canary(version="0002", sha256="", uri="", share=0.5, since_ns=0)
+    some, exclude = live_steps(builder, most_alarmed(), first, canary)
+    assert 0 < len(some.assets) < TWINS
+    assert exclude[:, -HOUR:].any(axis=1).tolist() == [asset == "t4" for asset in some.assets]

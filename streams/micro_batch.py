@@ -20,6 +20,7 @@ from streams.folded import Folded
 from streams.records import EPOCH_HEADER, TwinState
 from streams.refusals import Refused
 from streams.scoring import Scored
+from streams.signals import signals
 from streams.topics import Topics
 from twin.rows import Roster
 
@@ -95,13 +96,15 @@ class Outputs:
             self.records.append((topics.history, block.partition, key, block.to_bytes(), headers[block.partition]))
         for state in outputs.states(scored, loud, roster.assets, conditions):
             self.write_state(state, topics, headers[state.partition])
-        for transition in scored.transitions:
-            fall = transition.fall
-            if loud[transition.index] if fall is None else fall.offset >= by[fall.partition].silent_until:
-                signal = outputs.signal(scored, transition, conditions, roster.assets)
-                partition = signal.evidence.partition
-                self.records.append((topics.signals, partition, signal.asset.encode(), signal.to_bytes(), headers[partition]))
-                self.counts[f"signals-{signal.kind}"] += 1
+        told = [
+            one
+            for one in scored.transitions
+            if (loud[one.index] if one.fall is None else one.fall.offset >= by[one.fall.partition].silent_until)
+        ]
+        for signal in signals(scored, told, conditions, roster.assets):
+            partition = signal.evidence.partition
+            self.records.append((topics.signals, partition, signal.asset.encode(), signal.to_bytes(), headers[partition]))
+            self.counts[f"signals-{signal.kind}"] += 1
 
     def write_state(self, state: TwinState, topics: Topics, headers: Sequence[tuple[str, bytes]]) -> None:
         self.records.append((topics.state, state.partition, state.asset.encode(), state.to_bytes(), headers))

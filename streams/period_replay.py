@@ -36,6 +36,7 @@ from streams.refusals import listed
 from streams.replaying import read_up_to
 from streams.scoring import Switches, TypeScorer
 from streams.serving import VersionShelf
+from streams.signals import signals
 from streams.stores.port import TwinStore
 from streams.topics import Topics
 from twin.arena import Arena
@@ -102,8 +103,8 @@ class PeriodReplay:
                 self.held = (first, last) if self.held is None else (min(self.held[0], first), max(self.held[1], last))
             epochs = dict.fromkeys(np.unique(scored.partition).tolist(), 0)
             blocks += outputs.history(scored, within, assets, epochs)
-            for transition in scored.transitions:
-                self.alerts.take(outputs.signal(scored, transition, scorer.conditions, assets))
+            for signal in signals(scored, scored.transitions, scorer.conditions, assets):
+                self.alerts.take(signal)
             self.counts["steps"] += len(closed)
         return blocks
 

@@ -27,11 +27,11 @@ from models.update import Update, UpdateFailed, UpdateJob, Weights
 from models.updating import update
 from models.weights import path_of
 from models.windows import good_cells
-from streams import outputs
 from streams.alert_replay import AlertReplay
 from streams.records import Alert
 from streams.remembering import Remembering
 from streams.scoring import Scored, Switches, TypeScorer
+from streams.signals import signals
 from streams.step_blocks import StepBlockBuilder
 from streams.training_periods import TrainingPeriods
 from twin.arena import Arena, ClosedSteps
@@ -105,8 +105,8 @@ class Arm:
         at = self._places(closed, assets)
         ledger.loss[at] = losses(closed, scored)
         ledger.alarm[at] = scored.alarm
-        for transition in scored.transitions:
-            self.replay.take(outputs.signal(scored, transition, scorer.conditions, assets))
+        for signal in signals(scored, scored.transitions, scorer.conditions, assets):
+            self.replay.take(signal)
 
     def _places(self, closed: ClosedSteps, assets: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         block = self.scenario.blocks[closed.type.id]

@@ -21,8 +21,8 @@ from streams.definitions import Definitions
 from streams.folded import joined
 from streams.folding import Folder
 from streams.log_record import PlainRecord
-from streams.outputs import signal
 from streams.scoring import Scored, Switches, TypeScorer
+from streams.signals import signal
 from streams.step_blocks import StepBlockBuilder
 from twin.arena import ClosedSteps
 from twin.block import StepBlock

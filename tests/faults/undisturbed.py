@@ -23,6 +23,7 @@ from streams.folding import Folder
 from streams.history import HistoryBlock
 from streams.records import AlertCommand, Signal
 from streams.scoring import Switches, TypeScorer
+from streams.signals import signals
 from twin.alert_command import fold_command
 from twin.alert_state import AssetAlerts, Folded, fold_signal
 
@@ -103,8 +104,8 @@ class Undisturbed:
                     self.results.history[key] = row
             for state in outputs.states(scored, everything, assets, scorer.conditions):
                 self.results.states[state.asset] = state.to_bytes()
-            for transition in scored.transitions:
-                self._signal(outputs.signal(scored, transition, scorer.conditions, assets))
+            for signal in signals(scored, scored.transitions, scorer.conditions, assets):
+                self._signal(signal)
 
     def _scorer(self, type_id: str) -> TypeScorer:
         if type_id not in self._scorers:

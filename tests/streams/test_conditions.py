@@ -15,9 +15,9 @@ from streams.definitions import Definitions
 from streams.folded import Moved
 from streams.folding import Folder
 from streams.log_record import PlainRecord
-from streams.outputs import signal
 from streams.records import Signal
 from streams.scoring import Switches, TypeScorer
+from streams.signals import signal
 from streams.terms import Term, Terms
 from tests.streams.plant import INTERFACE, START, TYPE, readings, trained
 from twin.alert_state import AlertState, AssetAlerts, fold_signal

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from streams.checkpoint import export_twin, read_twin, restore_twin
-from streams.outputs import signal, states
+from streams.outputs import states
 from streams.records import Signal
 from streams.scoring import Scored, Switches, TypeScorer
+from streams.signals import signal, signals
 from tests.streams.plant import ASSETS, START, TYPE, readings, trained
 from twin.arena import Arena
 from twin.errors import CheckpointRefused
@@ -46,8 +47,8 @@ def replayed(*, explained: bool = False) -> tuple[TypeScorer, list[Scored]]:
 def test_a_step_change_is_told_against_the_forecast_made_before_it(scored: tuple[TypeScorer, list[Scored]]) -> None:
     scorer, found = scored
     assets = [asset or "" for asset in scorer.arena.asset_of]
-    signals: list[Signal] = [signal(one, each, scorer.conditions, assets) for one in found for each in one.transitions]
-    raised = [one for one in signals if one.kind == "raise" and one.onset_ns >= (START + FAULT) * NS_PER_S]
+    told: list[Signal] = [signal(one, each, scorer.conditions, assets) for one in found for each in one.transitions]
+    raised = [one for one in told if one.kind == "raise" and one.onset_ns >= (START + FAULT) * NS_PER_S]
     assert [one.asset for one in raised] == ["p3"]
     top = raised[0].evidence.channels[0]
     assert top.name == "flow"
@@ -62,6 +63,15 @@ def test_a_step_change_is_told_against_the_forecast_made_before_it(scored: tuple
     assert "below" in raised[0].evidence.summary
     assert sum(raised[0].evidence.detectors.values()) == pytest.approx(1, abs=1e-3)
     assert raised[0].evidence.first_offset <= FAULT * 6 <= raised[0].evidence.last_offset
+
+
+def test_signals_of_many_steps_are_those_of_each_alone(scored: tuple[TypeScorer, list[Scored]]) -> None:
+    scorer, found = scored
+    assets = [asset or "" for asset in scorer.arena.asset_of]
+    (most,) = [one for one in found if len(one.transitions) == max(len(each.transitions) for each in found)]
+    alone = [signal(most, each, scorer.conditions, assets).to_bytes() for each in most.transitions]
+    assert len(set(alone)) > 10
+    assert [one.to_bytes() for one in signals(most, most.transitions, scorer.conditions, assets)] == alone
 
 
 def test_steps_that_a_signal_speaks_of_are_explained_as_when_every_step_is(scored: tuple[TypeScorer, list[Scored]]) -> None:

@@ -13,9 +13,9 @@ from streams.checkpoint import export_twin, read_twin, restore_twin
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.log_record import PlainRecord
-from streams.outputs import signal
 from streams.records import Signal, TwinState
 from streams.scoring import Switches, TypeScorer
+from streams.signals import signal
 from tests.streams.plant import INTERFACE, START, TYPE, readings
 from tests.streams.test_conditions import version
 from tests.streams.test_partitions_overlap import Owner

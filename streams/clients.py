@@ -93,6 +93,18 @@ def consumer(bootstrap: str, *topics: str, group: str | None = None, client_id: 
     return Consumer(*topics, bootstrap_servers=bootstrap, group_id=group, client_id=client_id, **{**settings, **more})
 
 
+async def next_records(consumer: AIOKafkaConsumer, stop: asyncio.Event, *, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+    """What `getmany` gives within the time; nothing, and at once, where `stop` is set meanwhile."""
+    polling, stopping = asyncio.ensure_future(consumer.getmany(timeout_ms=timeout_ms)), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return dict(polling.result()) if polling.done() else {}
+    finally:
+        for one in (polling, stopping):
+            one.cancel()
+        await asyncio.gather(polling, stopping, return_exceptions=True)
+
+
 async def offsets_at(bootstrap: str, topic: str, moments: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """(partition, epoch ms) → the first offset with such a timestamp or a later one; none where the log has none yet."""
     reader = consumer(bootstrap, client_id="livetwin-reader")

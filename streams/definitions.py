@@ -190,7 +190,7 @@ async def follow_definitions(bootstrap: str, topics: Topics, view: Definitions, 
     try:
         place = TopicPartition(topics.definitions, 0)
         while not stop.is_set():
-            for records in (await consumer.getmany(timeout_ms=200)).values():
+            for records in (await clients.next_records(consumer, stop, timeout_ms=200)).values():
                 for record in records:
                     view.apply(record.key, record.value, record.timestamp)
             view.position = max(view.position, await consumer.position(place))

@@ -213,7 +213,7 @@ async def follow(
                 ends = ends or dict(await consumer.end_offsets(consumer.assignment()))
                 if ends and await _reached(consumer, ends):
                     caught_up.set()
-            for records in (await consumer.getmany(timeout_ms=200)).values():
+            for records in (await clients.next_records(consumer, stop, timeout_ms=200)).values():
                 for record in records:
                     change = view.apply(record.key, record.value)
                     if change is not None and on_change is not None:

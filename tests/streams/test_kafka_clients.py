@@ -40,6 +40,19 @@ async def test_reading_to_the_end_gives_every_record_of_every_partition_in_order
     assert found == [(0, n) for n in range(0, 500, 2)] + [(2, n) for n in range(1, 500, 2)]
 
 
+async def test_waiting_for_records_ends_at_once_when_told_to_stop_and_takes_nothing(kafka: str, topic_prefix: str) -> None:
+    topic = await create(kafka, topic_prefix + "stop", 1)
+    consumer, stop = clients.consumer(kafka, topic, client_id="test"), asyncio.Event()
+    async with consumer, clients.producer(kafka, client_id="test") as producer:
+        waiting = asyncio.create_task(clients.next_records(consumer, stop, timeout_ms=600_000))
+        await asyncio.sleep(0.1)
+        stop.set()
+        assert await asyncio.wait_for(waiting, 60) == {}
+        await producer.send_and_wait(topic, b"1")
+        (records,) = (await clients.next_records(consumer, asyncio.Event(), timeout_ms=60_000)).values()
+        assert [record.value for record in records] == [b"1"]
+
+
 async def test_reading_to_the_end_passes_over_aborted_records_and_markers_at_the_tail(kafka: str, topic_prefix: str) -> None:
     topic = await create(kafka, topic_prefix + "gaps", 1)
     async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic_prefix + "t") as producer:

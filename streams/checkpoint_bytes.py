@@ -5,7 +5,8 @@ Out:  bytes, and both back to the bit; checkpoints of older schemas come back in
 
     b"LTCP" | schema, 2 bytes | size of what follows, 4 bytes | zstd of: header's length, 4 bytes | header, JSON | arrays
 
-Schema 1 was a safetensors file of whole rings; schema 2 had no alarm threshold of the twin's own. A new schema: raise SCHEMA,
+Schema 1 was a safetensors file of whole rings; schema 2 had no alarm threshold of the twin's own, schema 3 no
+counts of its alarms. A new schema: raise SCHEMA,
 and add to MIGRATIONS what leads from the one before to it; checkpoints go through the table step by step.
 """
 
@@ -22,12 +23,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from models.alarm_counts import AlarmCounts
 from models.online_threshold import OnlineThresholds
 from twin.errors import CheckpointRefused
 from twin.plausible import recent_of
 from twin.row_state import from_rings
 
-SCHEMA = 3
+SCHEMA = 4
 WAY_OUT = "its partition is folded again from the beginning of the log"
 _MAGIC = b"LTCP"
 _MOST_BYTES = 1 << 28  # unpacked: a claim beyond it is damage
@@ -116,4 +118,10 @@ def _from_2(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     return header, kept | {"risk.surprise": strength} | fresh
 
 
-MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1, 2: _from_2}
+def _from_3(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """Alarms are counted from here on."""
+    fresh = {f"counts.{name}": np.atleast_1d(array) for name, array in AlarmCounts(1).export(0).items()}
+    return header, arrays | fresh
+
+
+MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from streams.alarm_rates import AlarmRate
 from streams.checkpoint import WRITER_HEADER
 from streams.dead_letter import HEADERS as DEAD_LETTER_HEADERS
 from streams.formats.cloud_events import ARROW, JSON, STRUCTURED
@@ -179,9 +180,12 @@ CONTRACTS: Final[dict[str, Contract]] = {
         ),
     ),
     "monitoring": Contract(
-        "What scoring takes, a minute",
+        "What scoring takes, and how often twins alarm, a minute",
         BOTH,
-        (Message("ProcessorUsage", "steps, CPU time and power of one processor", "^usage/.+$", ProcessorUsage),),
+        (
+            Message("ProcessorUsage", "steps, CPU time and power of one processor", "^usage/.+$", ProcessorUsage),
+            Message("AlarmRate", "alarms of a type on one partition beside those asked for", "^alarms/.+/[0-9]+$", AlarmRate),
+        ),
     ),
     "alert.signals": Contract(
         "Raise, keep, clear of one condition, with evidence",

@@ -1,4 +1,4 @@
-"""The historian: `twin.history`, `alerts` and the switches on `models` into a store, at its own pace.
+"""The historian: `twin.history`, `alerts`, switches on `models`, alarm rates on `monitoring` into a store, at its own pace.
 
 In:   records of those topics, as a consumer group; many historians share the partitions where the store allows many writers.
 Out:  rows in a `TwinStore`; what can't be decoded in `dead-letter`, also of what feeders write to `events`.
@@ -21,12 +21,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError
 
 from streams import clients, dead_letter
-from streams.historian_records import Batch, Item, RecordRefused
-from streams.history import HistoryBlock
+from streams.historian_records import Batch, Item, RecordRefused, write_items
 from streams.lag import sources
 from streams.lag_keeping import LagKeeping
-from streams.model_records import Serving
-from streams.records import Alert
 from streams.stores.port import KeepsLag, StoreError, StoreUnavailable, TwinStore
 from streams.topics import Topics
 from streams.waiting import pause
@@ -185,16 +182,7 @@ class Historian:
         batch.items = good
 
     def _write_items(self, items: Sequence[Item]) -> None:
-        blocks = [item for item in items if isinstance(item, HistoryBlock)]
-        alerts = [item for item in items if isinstance(item, Alert)]
-        swaps = [item for item in items if isinstance(item, Serving)]
-        if blocks:
-            self._store.write_history(blocks)
-            self.stats.rows_written += sum(len(block) for block in blocks)
-        if alerts:
-            self._store.write_alerts(alerts)
-        if swaps:
-            self._store.write_swaps(swaps)
+        self.stats.rows_written += write_items(self._store, items)
 
     async def _wait_paused(self, consumer: AIOKafkaConsumer, batch: Batch, stop: asyncio.Event, wait_s: float) -> None:
         """Let time pass, polling, so that the group keeps this member; what a rebalance assigns meanwhile is paused too."""

@@ -1,13 +1,14 @@
-"""What the historian takes from its topics: records decoded, or refused with the reason, one batch at a time.
+"""What the historian takes from its topics: records decoded, or refused with the reason, one batch at a time, then written.
 
-In:   records of `twin.history`, `alerts`, `models` and `events`.
-Out:  a `HistoryBlock`, an `Alert`, a `Serving`, or None for what a store does not keep (tombstones, other records of `models`;
-      events, which their topic keeps: here it is only told which are none).
+In:   records of `twin.history`, `alerts`, `models`, `monitoring` and `events`.
+Out:  a `HistoryBlock`, an `Alert`, a `Serving`, an `AlarmRate`, or None for what a store does not keep (tombstones, other records
+      of `models` and `monitoring`; events, which their topic keeps: here it is only told which are none).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,14 +16,16 @@ import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
 
+from streams.alarm_rates import AlarmRate
 from streams.formats.events import decode_event
 from streams.history import HistoryBlock
 from streams.model_records import Serving
 from streams.records import Alert
+from streams.stores.port import KeepsAlarmRates, TwinStore
 from streams.topics import Topics
 from twin.errors import LivetwinError, ReadingRefused
 
-Item = HistoryBlock | Alert | Serving
+Item = HistoryBlock | Alert | Serving | AlarmRate
 
 
 class RecordRefused(LivetwinError):
@@ -52,6 +55,8 @@ def decode(record: ConsumerRecord, topics: Topics, *, log: str) -> Item | None:
         found = orjson.loads(record.value)
         if not isinstance(found, dict):
             raise RecordRefused("malformed", f"{where}: found {type(found).__name__}, expected an object; not kept")
+        if record.topic == topics.monitoring:
+            return AlarmRate.model_validate(found) if found.get("kind") == "alarms" else None
         return Serving.model_validate(found) if found.get("kind") == "serving" else None
     except (ValidationError, orjson.JSONDecodeError) as error:
         raise RecordRefused("malformed", f"{where}: {error}; not kept") from error
@@ -70,6 +75,23 @@ def _block(record: ConsumerRecord, where: str, log: str) -> HistoryBlock:
     if block.time_ns.dtype != np.int64 or not all(isinstance(version, str) for version in block.version):
         raise RecordRefused("missing", f"{where}: a step has no time or no version, expected both for each; not kept")
     return dataclasses.replace(block, log=log, written_ms=record.timestamp)
+
+
+def write_items(store: TwinStore, items: Sequence[Item]) -> int:
+    """Into the store, kind by kind; the closed steps among them. A store that nobody draws from keeps no alarm rates."""
+    blocks = [item for item in items if isinstance(item, HistoryBlock)]
+    alerts = [item for item in items if isinstance(item, Alert)]
+    swaps = [item for item in items if isinstance(item, Serving)]
+    rates = [item for item in items if isinstance(item, AlarmRate)]
+    if blocks:
+        store.write_history(blocks)
+    if alerts:
+        store.write_alerts(alerts)
+    if swaps:
+        store.write_swaps(swaps)
+    if rates and isinstance(store, KeepsAlarmRates):
+        store.write_alarm_rates(rates)
+    return sum(len(block) for block in blocks)
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ def sources(topics: Topics) -> dict[str, tuple[str, ...]]:
     return {
         "processor": (topics.telemetry,),
         "alerting": (topics.signals, topics.alert_commands, topics.alerting_inbox),
-        "historian": (topics.history, topics.alerts, topics.models, topics.events),
+        "historian": (topics.history, topics.alerts, topics.models, topics.monitoring, topics.events),
         TRAINER: (topics.telemetry,),
     }
 

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from aiokafka import ConsumerRecord
 
 from streams import clients
+from streams.alarm_rate_report import EVERY_S, AlarmRateReport
+from streams.alarm_rates import AlarmRate
 from streams.changing import Changing
 from streams.checkpoint import WRITER_HEADER, mark_key, mark_value, owner_key, twin_key
 from streams.checkpoint_cycle import CheckpointCycle, CheckpointRecord, Due, record_of
@@ -51,6 +53,8 @@ class Partitions:
         view: ModelsView,
         champions: Champions,
         past: PastOf,
+        *,
+        rates_every_s: float = EVERY_S,
     ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
@@ -61,6 +65,7 @@ class Partitions:
         self._owned: dict[int, Owned] = {}
         self.switching = Switching(topics, definitions, champions, past, self._owned)
         self._cycle = CheckpointCycle()
+        self._rates = AlarmRateReport(rates_every_s)
 
     @property
     def live(self) -> set[int]:
@@ -113,10 +118,17 @@ class Partitions:
                 newest = self._owned[partition].newest_ns
                 newest[closed.type.slug] = max(time_ns, newest.get(closed.type.slug, time_ns))
             out.write(scored, scorer.conditions, roster, self._topics, by)
+        out.records += [(self._topics.monitoring, 0, rate.key, rate.to_bytes(), []) for rate in self._told(batch)]
         for state in batch.silent:
             out.write_state(state, self._topics, by[state.partition].headers)
         out.announced = self.switching.inherited()
         return out
+
+    def _told(self, batch: FoldedBatch) -> Iterator[AlarmRate]:
+        """How often the twins of each type alarmed, once in a while, of partitions whose outputs are new."""
+        new = {p: owned for p, owned in self._owned.items() if batch.reached[p].position >= owned.silent_until}
+        for type_id, roster in batch.rosters.items():
+            yield from self._rates.due(self.switching.scorers[type_id], roster, new)
 
     def passed(self, outputs: Outputs) -> None:
         """All before the end of a batch is scored; what is committed may follow once its outputs are acknowledged."""

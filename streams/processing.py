@@ -60,6 +60,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         skip_missing: bool,
         stats: ProcessorStats,
         usage: UsageReport,
+        rates_every_s: float,
     ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
@@ -67,7 +68,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._batch_wait_ms = batch_wait_ms
         self._checkpoint_every_s = checkpoint_every_s
         self._weights, self._skip_missing = weights, skip_missing
-        self.stats, self._usage = stats, usage
+        self.stats, self._usage, self._rates_every_s = stats, usage, rates_every_s
         self._consumer: AIOKafkaConsumer = clients.consumer(
             bootstrap,
             group=group,
@@ -126,7 +127,9 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             self._definitions = definitions
             past = PastOf(view, definitions, champions.shelf, skip_missing=self._skip_missing)
             await past.require()
-            self._partitions = Partitions(self._bootstrap, self._topics, definitions, view, champions, past)
+            self._partitions = Partitions(
+                self._bootstrap, self._topics, definitions, view, champions, past, rates_every_s=self._rates_every_s
+            )
             self._saving = Saving(self._partitions, self._outbox, self._topics.checkpoint, every_s=self._checkpoint_every_s)
             self._shipping = Shipping(self._producer, self._outbox, self._topics, self._partitions, self.stats)
             await self._consumer.start()

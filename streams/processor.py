@@ -53,7 +53,7 @@ async def run_processor(
         weights: where versions are looked for; None: where `models` says, and nowhere else.
         skip_missing: go on where weights that have served are not on this machine.
         power: what people know of this machine's power.
-        usage_every_s: wall time between records of what scoring takes.
+        usage_every_s: wall time between records of what scoring takes, and of how often twins alarm.
 
     Raises:
         VersionsMissing: they are not, and it may not.
@@ -75,6 +75,7 @@ async def run_processor(
                 skip_missing=skip_missing,
                 stats=stats,
                 usage=usage,
+                rates_every_s=usage_every_s,
             )
             try:
                 await processor.run(stop)

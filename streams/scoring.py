@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.alarm_counts import AlarmCounts
 from models.online_threshold import OnlineThresholds, Promises
 from models.port import LEARNING, Scores, Served
 from models.risk import SEVERITIES, Heights, RiskState
@@ -119,6 +120,7 @@ class TypeScorer:
         self.arena = arena
         self.risk = RiskState(arena.capacity)
         self.thresholds = OnlineThresholds(arena.capacity)
+        self.counts = AlarmCounts(arena.capacity)
         self.conditions = Conditions(arena.type, arena.capacity)
         self.switches: dict[int, Switches] = {}
         self._draws = Draws()
@@ -167,10 +169,12 @@ class TypeScorer:
         if fallen:
             on |= np.isin(rows, [fall.row for fall in fallen])
         stirred = self._settle_calm(out, order, found, alarm_at, on)
-        at, rows = order[stirred], rows[stirred]
+        at, rows, began = order[stirred], rows[stirred], np.zeros(len(order), np.bool_)
         update = self.risk.follow(rows, Heights(found.recent[stirred], found.height[stirred]), alarm_at[stirred])
         out.risk[at] = update.risk
         out.alarm[at] = update.alarm & ~out.learning[at]
+        began[stirred] = update.rising
+        self.counts.follow(closed.row[order], closed.time_ns[order], promised.mark, began)
         out.severity[at] = update.severity
         holding = self.conditions.holding(closed, at, out.alarm[at], repeated)
         holding[out.learning[at]] = False  # a twin that is still learning raises nothing
@@ -210,7 +214,7 @@ class TypeScorer:
     @property
     def learnt(self) -> dict[str, RowArrays]:
         """What carries over from step to step beside the conditions, by the name that checkpoints have for it."""
-        return {"risk": self.risk, "threshold": self.thresholds}
+        return {"risk": self.risk, "threshold": self.thresholds, "counts": self.counts}
 
     def fit(self) -> None:
         """Have a row for each of the arena, which may have grown since."""
@@ -265,9 +269,7 @@ class TypeScorer:
             at, tensors = at[tensors != LEARNING], tensors[tensors != LEARNING]
             if not len(at):
                 continue
-            order = np.lexsort(
-                (closed.step[at], tensors)
-            )  # as a version takes them: gathered in this order, they are copied once
+            order = np.lexsort((closed.step[at], tensors))  # as a version takes them: gathered in this order, copied once
             at, tensors = at[order], tensors[order]
             windows = closed.windows.newest(at, one.window)
             scores = one.score(tensors, *windows, closed.time_ns[at], explained=explained)

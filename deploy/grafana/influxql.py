@@ -26,6 +26,7 @@ DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=DATA_SOURCE_UID)
 ALERTS: Final = '"records"."alerts"'
 SWAPS: Final = '"records"."swaps"'
 SWITCHES: Final = '"records"."switches"'
+ALARM_RATES: Final = '"records"."alarm_rates"'
 LAG: Final = '"records"."lag"'
 EPOCHS: Final = '"records"."epochs"'
 # a variable of one or several values, in a condition; `regex` escapes what a regular expression would take for its own

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import statetimeline, timeseries
 
 from deploy.grafana.frame import MODELS, Fleet, frame, interval, swap_marks, to_page
-from deploy.grafana.influxql import SWAPS, SWITCHES, InfluxQuery, steps_of
+from deploy.grafana.influxql import ALARM_RATES, SWAPS, SWITCHES, InfluxQuery, steps_of
 from deploy.grafana.panels import BLUE, count, curve, listing, named, states
 from streams.stores.influxdb_server import identifier
 from twin.types import TwinType
@@ -49,6 +49,7 @@ def models_dashboard(fleet: Fleet) -> build.Dashboard:
         shown = (
             shown.with_row(build.Row(kind.display_name))
             .with_panel(_versions(kind))
+            .with_panel(_alarms(kind))
             .with_panel(_errors(kind))
             .with_panel(_scores(kind))
         )
@@ -67,6 +68,29 @@ def _versions(kind: TwinType) -> statetimeline.Panel:
         ],
         interval=interval(kind),
     ).height(4)
+
+
+def _alarms(kind: TwinType) -> timeseries.Panel:
+    """Partitions are summed before one is divided by the other."""
+    where = f"$timeFilter AND \"model\" = '{kind.slug}'"
+    asked = []
+    for name, counted in (("Week", "week"), ("Since the version serves", "version")):
+        newest = (
+            f'SELECT last("{counted}_alarms") AS "alarms", last("{counted}_expected") AS "expected" FROM {ALARM_RATES} '
+            f'WHERE {where} GROUP BY time($__interval), "partition" fill(previous)'
+        )
+        asked.append(
+            f'SELECT sum("alarms") / sum("expected") AS {identifier(name)} FROM ({newest}) '
+            "WHERE $timeFilter GROUP BY time($__interval) fill(none)"
+        )
+    return curve(
+        "Alarms raised over those asked for",
+        "Of the model, all twins together: in the newest week, and since the version serves. 1: as many as the target says. "
+        "Of few twins there are few alarms to count, and the curve jumps.",
+        asked,
+        unit="none",
+        interval=interval(kind),
+    )
 
 
 def _errors(kind: TwinType) -> timeseries.Panel:

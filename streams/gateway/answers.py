@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from streams.alarm_rates import ModelAlarms
 from streams.gateway import serving_answers
 from streams.gateway.alert_context import AlertContext
 from streams.gateway.times import NS_PER_S, rfc3339, rfc3339_or_none
@@ -164,6 +165,7 @@ class ModelAnswer(BaseModel):
     refusals: list[RefusalAnswer]
     serving: list[serving_answers.ServingAnswer]
     pending: list[str] = Field(description="commands that nobody has carried out yet")
+    alarms: serving_answers.AlarmsAnswer | None = Field(description="null: no processor has told of it yet")
 
 
 class ModelList(BaseModel):
@@ -236,7 +238,7 @@ def _channel(one: ChannelEvidence) -> dict[str, Any]:
     return {**one.model_dump(exclude={"over_ns"}), "over_s": None if one.over_ns is None else one.over_ns / NS_PER_S}
 
 
-def model_answer(model: ModelView) -> dict[str, Any]:
+def model_answer(model: ModelView, alarms: ModelAlarms | None) -> dict[str, Any]:
     alias = model.alias
     champion = model.champion
     return {
@@ -272,4 +274,5 @@ def model_answer(model: ModelView) -> dict[str, Any]:
         ],
         "serving": serving_answers.serving(model),
         "pending": [command.action for command in model.pending()],
+        "alarms": serving_answers.alarms(alarms),
     }

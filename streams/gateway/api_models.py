@@ -58,7 +58,7 @@ def router(gateway: Gateway) -> APIRouter:
         ]
         page = names[:limit]
         following = page[-1] if len(names) > limit else None
-        return {"models": [model_answer(known[name]) for name in page], "next": following}
+        return {"models": [model_answer(known[name], gateway.views.alarm_rates.of(name)) for name in page], "next": following}
 
     async def ask(name: str, action: ModelAction, asked: _Asked | None, version: str | None = None) -> dict[str, Any]:
         gateway.need_views()
@@ -117,6 +117,6 @@ def router(gateway: Gateway) -> APIRouter:
         found = gateway.views.models.get(name)
         if found is None:
             raise not_found("model", name, "/v1/models")
-        return model_answer(found)
+        return model_answer(found, gateway.views.alarm_rates.of(name))
 
     return routes

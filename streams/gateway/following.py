@@ -20,8 +20,9 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from streams import clients
+from streams.alarm_rates import AlarmRate
 from streams.formats.events import decode_event
-from streams.gateway.views import MOST_DEAD_LETTERS, MOST_PROCESSORS, DeadLetter, LiveViews, first_problem
+from streams.gateway.views import MOST_DEAD_LETTERS, DeadLetter, LiveViews, first_problem
 from streams.records import EPOCH_HEADER, Alert, DemoCommand, TwinState
 from streams.topics import Topics
 from streams.usage import ProcessorUsage
@@ -33,6 +34,7 @@ Kind = Literal["twin", "alert", "model"]
 OnChange = Callable[[Kind, str, Any], None]
 
 _NEWEST_EVENTS = 20_000  # of each partition; older ones only matter to the store
+_NEWEST_MONITORING = 20_000  # a record a minute of each processor, and of each type on each partition
 _PROBE_EVERY_S = 3.0
 _PROBE_TIMEOUT_S = 5.0
 _LONGEST_BACKOFF_S = 10.0
@@ -124,7 +126,7 @@ class TopicFollower:
     async def _skip_old(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
         """Start at the newest part of topics whose old records no view shows; count what dead-letter holds."""
         newest = {self._topics.events: _NEWEST_EVENTS, self._topics.dead_letter: MOST_DEAD_LETTERS}
-        newest[self._topics.monitoring] = 4 * MOST_PROCESSORS
+        newest[self._topics.monitoring] = _NEWEST_MONITORING
         begins = await consumer.beginning_offsets([one for one in ends if one.topic in newest])
         for partition, begin in begins.items():
             consumer.seek(partition, max(begin, ends[partition] - newest[partition.topic]))
@@ -162,7 +164,7 @@ class TopicFollower:
             self._topics.demo_commands: self._demo_command,
             self._topics.events: self._event,
             self._topics.dead_letter: self._dead_letter,
-            self._topics.monitoring: self._usage,
+            self._topics.monitoring: self._monitoring,
         }[topic]
         for record in records:
             try:
@@ -222,8 +224,11 @@ class TopicFollower:
         else:
             self._views.events.put(event)
 
-    def _usage(self, record: ConsumerRecord) -> None:
-        self._views.usage.put(ProcessorUsage.model_validate_json(record.value or b""))
+    def _monitoring(self, record: ConsumerRecord) -> None:
+        if (record.key or b"").startswith(b"alarms/"):
+            self._views.alarm_rates.put(AlarmRate.model_validate_json(record.value or b""))
+        else:
+            self._views.usage.put(ProcessorUsage.model_validate_json(record.value or b""))
 
     def _dead_letter(self, record: ConsumerRecord) -> None:
         headers = {name: value.decode(errors="replace") for name, value in record.headers}

@@ -77,7 +77,7 @@ def assemble(*, bootstrap: str, topics: Topics, home: Path, store: TwinStore) ->
             case "alert":
                 hub.publish(kind, key, record.asset, lambda: alert_answer(record))
             case "model":
-                hub.publish(kind, key, None, lambda: model_answer(record))
+                hub.publish(kind, key, None, lambda: model_answer(record, views.alarm_rates.of(record.name)))
 
     return Gateway(
         bootstrap=bootstrap,

@@ -70,6 +70,7 @@ class _Views(Collector):
             produced.add_metric([topic], count)
         yield produced
         yield from self._lag()
+        yield from self._alarms()
         yield from self._energy()
         yield from self._store()
 
@@ -82,6 +83,21 @@ class _Views(Collector):
             members.add_metric([role.role], role.members)
         yield lag
         yield members
+
+    def _alarms(self) -> Iterator[Metric]:
+        """Alarms of the model beside those asked for, in the newest week of event time and since the champion serves."""
+        labels = ["model", "period"]
+        raised = GaugeMetricFamily("livetwin_alarms_raised", "Alarms of the model that began", labels=labels)
+        expected = GaugeMetricFamily("livetwin_alarms_expected", "Alarms of the model that were asked for", labels=labels)
+        ratio = GaugeMetricFamily("livetwin_alarms_raised_over_expected", "Alarms raised over those asked for", labels=labels)
+        for name in self._gateway.views.models.models:
+            found = self._gateway.views.alarm_rates.of(name)
+            for period, count in () if found is None else (("week", found.week), ("version", found.since_version)):
+                raised.add_metric([name, period], count.alarms)
+                expected.add_metric([name, period], count.expected)
+                if count.ratio is not None:
+                    ratio.add_metric([name, period], count.ratio)
+        yield from (raised, expected, ratio)
 
     def _energy(self) -> Iterator[Metric]:
         """Of training by its newest version; of scoring by each processor that was heard of lately."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import Request
 from nicegui import ui
 
+from streams.alarm_rates import AlarmCount, ModelAlarms
 from streams.gateway.commands import ModelAction
 from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, empty, esc, link, note, small, table, tile, two_lines
@@ -22,6 +23,7 @@ from streams.wording import number
 _SHOWN: Final = 12  # versions
 _CHOICES: Final = 30  # versions that can be promoted by hand
 _COLUMNS: Final = 3  # figures beside each version
+_TELLING_ALARMS: Final = 1.0  # asked for, below which a ratio says nothing
 # the trainer's figures that say most, and what they are called here; others follow by their own name
 _FIGURES: Final = {
     "candidate_loss": "hold-out loss",
@@ -68,7 +70,7 @@ class ModelsPage:
 
     def _tick(self) -> None:
         views = self._gateway.views
-        seen = (views.models_revision, views.definitions.revision, len(views.twins) == 0)
+        seen = (views.models_revision, views.alarm_rates.revision, views.definitions.revision, len(views.twins) == 0)
         if seen == self._seen:
             return
         self._seen = seen
@@ -135,7 +137,7 @@ class _ModelPanel:
         if versions != self._choice.options:
             self._choice.set_options(versions, value=self._choice.value if self._choice.value in versions else None)
         self._promote.set_enabled(bool(self._choice.value))
-        set_content(self._body, _champion(model))
+        set_content(self._body, _champion(model, views.alarm_rates.of(self._name)))
         set_content(self._history, _history(model))
         set_content(self._foot, _serving(model))
 
@@ -150,7 +152,7 @@ def _telling(figures: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(name, figures[name]) for name in names[: len(_FIGURES)]]
 
 
-def _champion(model: ModelView) -> str:
+def _champion(model: ModelView, alarms: ModelAlarms | None) -> str:
     alias = model.alias
     if alias is None:
         words = "No version serves yet: none has proved itself so far. Its twins are learning and raise nothing."
@@ -160,6 +162,10 @@ def _champion(model: ModelView) -> str:
     since = f"since {clock(alias.since_ns, seconds=False)}"
     champions = Html(link(card_href(model.name, alias.champion), alias.champion))
     tiles = [tile("Champion", champions, since, tone=DECISION["champion"], mark=True, small=True)]
+    if alarms is not None:
+        label = "Alarms since it serves" if alarms.newest.version == alias.champion else "Alarms of the one before"
+        tiles.append(_alarms("Alarms in a week", alarms.week))
+        tiles.append(_alarms(label, alarms.since_version))
     tiles += [tile(_figure_name(name), number(value), small=True) for name, value in figures]
     energy = champion.compute.energy if champion is not None and champion.compute is not None else None
     if energy is not None:
@@ -169,6 +175,12 @@ def _champion(model: ModelView) -> str:
     where = "in the shadow" if alias.canary is None else f"serves {alias.canary.share:.0%} of the twins"
     challenger = f"<p>{small(Html(f'Challenger: {code(alias.challenger)}, {where}'))}</p>" if alias.challenger else ""
     return f'<div class="lt-body lt-stack"><div class="lt-tiles wide">{"".join(tiles)}</div><p>{small(why)}</p>{challenger}</div>'
+
+
+def _alarms(label: str, count: AlarmCount) -> str:
+    """Raised beside asked for; the ratio where enough were asked for to tell one."""
+    ratio = "" if count.ratio is None or count.expected < _TELLING_ALARMS else f", {count.ratio:.2f} of it"
+    return tile(label, str(count.alarms), f"{number(round(count.expected, 1))} asked for{ratio}", small=True)
 
 
 def _history(model: ModelView) -> str:

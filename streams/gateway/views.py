@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from streams.alarm_rates import AlarmRate, ModelAlarms, of_model
 from streams.definitions import Definitions
 from streams.models_topic import ModelsView
 from streams.records import Alert, DemoCommand, EventRecord, TwinState
@@ -212,6 +213,27 @@ class UsageView:
         return [one for _, one in sorted(self._newest.items()) if one.time_ns >= time_ns]
 
 
+class AlarmRatesView:
+    """`monitoring`: the newest word of each partition on how often its twins alarm, by model."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._newest: dict[str, dict[int, AlarmRate]] = {}
+
+    def put(self, rate: AlarmRate) -> bool:
+        """Whether it changed the view: what an earlier owner tells, or an earlier word, never replaces a newer one."""
+        known = self._newest.setdefault(rate.model, {})
+        if rate.partition in known and not rate.newer_than(known[rate.partition]):
+            return False
+        known[rate.partition] = rate
+        self.revision += 1
+        return True
+
+    def of(self, model: str) -> ModelAlarms | None:
+        """All partitions of a model together."""
+        return of_model(self._newest.get(model, {}).values())
+
+
 class LiveViews:
     """All views of one gateway. Not safe across threads; one event loop owns them."""
 
@@ -224,6 +246,7 @@ class LiveViews:
         self.faults = FaultsView()
         self.events = EventsView()
         self.usage = UsageView()
+        self.alarm_rates = AlarmRatesView()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=MOST_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.skipped: Counter[tuple[str, str]] = Counter()  # (topic, reason) → records

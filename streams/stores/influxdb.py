@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from streams.alarm_rates import AlarmRate
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
 from streams.model_records import Serving
@@ -92,11 +93,7 @@ class InfluxDbStore:
     def _kept_fences(self, logs: set[str]) -> list[Fence]:
         if not logs:
             return []
-        source = self._from("records", "epochs")
-        wanted = one_of("log", sorted(map(plain, logs)))
-        asked = (
-            f'SELECT "epoch", "written_ms" FROM {source} WHERE {wanted} GROUP BY "log", "partition" ORDER BY time DESC LIMIT 1'
-        )
+        asked = influxdb_records.fences_asked(self._from("records", "epochs"), logs)
         return influxdb_records.fences(self._ask(asked)[0])
 
     def write_alerts(self, alerts: Sequence[Alert]) -> None:
@@ -104,6 +101,9 @@ class InfluxDbStore:
 
     def write_swaps(self, swaps: Sequence[Serving]) -> None:
         self._write_lines([line for swap in swaps for line in influxdb_records.swap_lines(swap)])
+
+    def write_alarm_rates(self, rates: Sequence[AlarmRate]) -> None:
+        self._write_lines([influxdb_records.alarm_rate_line(rate) for rate in rates])
 
     def write_lag(self, lags: Sequence[RoleLag], *, wall_ns: int) -> None:
         self._write_lines(influxdb_records.lag_lines(lags, wall_ns))

@@ -1,4 +1,4 @@
-"""How much an InfluxDB store keeps: steps past an age go, and alerts that were cleared before them.
+"""How much an InfluxDB store keeps: steps past an age go, and alarm rates and alerts cleared before them.
 
 InfluxDB drops whole shards by the wall clock, or marks rows as deleted and frees them when it compacts; livetwin asks for the
 second, as the age of a step counts from the newest step of its type. Hours in the hourly bucket stay.
@@ -53,6 +53,7 @@ def enforce(server: InfluxDb, buckets: Buckets, types: Sequence[TypeFields], *, 
         dropped["steps"] += counted[0].column("count")[0] if counted else 0
     if dropped["steps"]:
         dropped["alerts"] = _drop_alerts(server, buckets, before_ns=min(cuts))
+        server.delete(buckets.records, _is("_measurement", "alarm_rates"), from_ns=0, to_ns=min(cuts))
         log.info("store-limits-enforced steps_dropped=%d alerts_dropped=%d", dropped["steps"], dropped["alerts"])
     return dropped
 

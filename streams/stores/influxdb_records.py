@@ -1,10 +1,11 @@
-"""Alerts, swaps and fences in an InfluxDB store: points that are never changed, so that the newest can be told in any order.
+"""Alerts, swaps, alarm rates, fences in an InfluxDB store: points that never change, so that the newest can be told in any order.
 
     measurement  tags                    time                                         fields
     alerts       asset, type, condition  onset, whole ms, plus the revision in ns     id, revision, severity, state, …, record
     swaps        model, partition        wall clock of the newest switch              epoch, version, record
     switches     model, partition        event time of the newest switch              version, offset
     epochs       log, partition          timestamp of the newest record               epoch, written_ms
+    alarm_rates  model, partition        event time up to which is counted            version, week_alarms, week_expected, …
     lag          role, topic             wall clock                                   records, members
 
 Each revision of an alert is a point of its own: an older one that comes late changes nothing, and the last point of a series is
@@ -18,13 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from streams.alarm_rates import AlarmRate
 from streams.lag import RoleLag
 from streams.model_records import Serving
 from streams.records import Alert, alert_id
 from streams.stores.fencing import Fence
 from streams.stores.influxdb_catalog import measurement_of
-from streams.stores.influxdb_lines import line, original
-from streams.stores.influxdb_server import Rows
+from streams.stores.influxdb_lines import line, original, plain
+from streams.stores.influxdb_server import Rows, one_of
 
 NS_PER_MS = 1_000_000
 
@@ -85,6 +87,20 @@ def swap_lines(swap: Serving) -> list[bytes]:
     return lines
 
 
+def alarm_rate_line(rate: AlarmRate) -> bytes:
+    """The target is told in alarms, so that partitions can be summed before one is divided by the other."""
+    fields: dict[str, str | float | int | bool | None] = {
+        "version": rate.version,
+        "epoch": rate.epoch,
+        "target": float(rate.target),
+        "week_alarms": rate.week.alarms,
+        "week_expected": float(rate.week.expected),
+        "version_alarms": rate.since_version.alarms,
+        "version_expected": float(rate.since_version.expected),
+    }
+    return line("alarm_rates", {"model": rate.model, "partition": str(rate.partition)}, fields, rate.time_ns)
+
+
 def lag_lines(lags: Sequence[RoleLag], wall_ns: int) -> list[bytes]:
     return [
         line("lag", {"role": lag.role, "topic": topic}, {"records": records, "members": lag.members}, wall_ns)
@@ -107,6 +123,12 @@ def newest_swaps(records: Iterable[str]) -> list[Serving]:
 def fence_line(fence: Fence) -> bytes:
     tags = {"log": fence.log, "partition": str(fence.partition)}
     return line("epochs", tags, {"epoch": fence.epoch, "written_ms": fence.written_ms}, fence.written_ms * NS_PER_MS)
+
+
+def fences_asked(source: str, logs: Iterable[str]) -> str:
+    """The newest of each partition of these logs."""
+    wanted = one_of("log", sorted(map(plain, logs)))
+    return f'SELECT "epoch", "written_ms" FROM {source} WHERE {wanted} GROUP BY "log", "partition" ORDER BY time DESC LIMIT 1'
 
 
 def fences(found: Sequence[Rows]) -> list[Fence]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from streams.alarm_rates import AlarmRate
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
 from streams.model_records import Serving
@@ -136,6 +137,15 @@ class TwinStore(Protocol):
     def size_bytes(self) -> int: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class KeepsAlarmRates(Protocol):
+    """A store that others draw from directly (Grafana), so that how often twins alarm must be in it, too."""
+
+    def write_alarm_rates(self, rates: Sequence[AlarmRate]) -> None:
+        """Keep what was told, at its event time. Raises StoreError."""
+        ...
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ from deploy.grafana.panels import SEVERITY_COLOURS
 from deploy.grafana.read_token import FILE, ensure_read_token
 from deploy.influxd import InfluxDbAddress
 from deploy.type_files import files_of, read_types
+from streams.alarm_rates import AlarmCount, AlarmRate
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
 from streams.model_records import Serving, Switch
@@ -107,6 +108,18 @@ def alerts_of(plant: demo.Plant) -> list[Alert]:
     return made
 
 
+def alarm_rates(time_ns: int) -> list[AlarmRate]:
+    """Of each type on two partitions: 3 alarms for 4 asked for in the week, and 1 for 2 under the version."""
+    week, since = AlarmCount(twin_days=200.0, alarms=3, expected=4.0), AlarmCount(twin_days=100.0, alarms=1, expected=2.0)
+    none = AlarmCount(twin_days=0.0, alarms=0, expected=0.0)
+    common = {"epoch": 1, "time_ns": time_ns, "version": "1", "target": 0.02, "twins": 9}
+    return [
+        AlarmRate(model=kind.slug, type=kind.id, partition=p, **common, week=w, since_version=s)  # type: ignore[arg-type]
+        for kind in [*TYPES, ODD]
+        for p, w, s in ((0, week, none), (1, none, since))
+    ]
+
+
 @pytest.fixture(scope="module")
 def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
     """A day of the demo plant, written by the real store."""
@@ -119,6 +132,7 @@ def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
         store.write_alerts(alerts_of(plant))
         records = demo._models([kind.id for kind in TYPES], plant.swapped_ns)
         lags = [RoleLag("processor", 2, {"livetwin.telemetry": 5}), RoleLag("trainer", 1, {"livetwin.telemetry": 7})]
+        store.write_alarm_rates(alarm_rates(plant.swapped_ns))
         store.write_lag(lags, wall_ns=time.time_ns())
         store.write_swaps([Serving.model_validate_json(value) for key, value in records if b"/serving/" in key])
         switch = Switch(offset=5, version="1", sha256="ab", uri="file:///m", event_ns=plant.swapped_ns)
@@ -192,6 +206,14 @@ def test_marks_have_their_text_and_tags_as_columns_of_one_series(stored: Stored)
             query = in_period(mark["target"]["query"], stored, variables, by_wall_clock=False)
             (rows,) = stored.ask(query)
             assert {mark["target"]["textColumn"], *mark["target"]["tagsColumn"].split(",")} <= set(rows.columns)
+
+
+def test_partitions_are_summed_before_alarms_are_divided_by_those_asked_for(stored: Stored) -> None:
+    panels = [one for one in DASHBOARDS["livetwin-models"]["panels"] if one["title"].startswith("Alarms raised")]
+    assert len(panels) == len(TYPES) + 1
+    for panel in panels:
+        asked = [in_period(one["query"], stored, {}, by_wall_clock=False) for one in panel["targets"]]
+        assert [set(values(stored.ask(query))) for query in asked] == [{0.75}, {0.5}]
 
 
 def test_counts_of_alerts_are_right(stored: Stored) -> None:

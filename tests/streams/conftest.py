@@ -16,7 +16,7 @@ from .historian_rig import Rig
 @pytest.fixture
 async def rig(kafka: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Rig]:
     topics = Topics(topic_prefix)
-    needed = {topics.history, topics.alerts, topics.models, topics.events, topics.dead_letter}
+    needed = {topics.history, topics.alerts, topics.models, topics.monitoring, topics.events, topics.dead_letter}
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:

@@ -47,6 +47,7 @@ def test_what_goes_on_from_a_checkpoint_equals_what_never_stopped(origin: str) -
     fold(whole, 0, HALF)
     scorer.risk.arrays["duration"][0] = 45
     scorer.thresholds.arrays["sums"][0] = 1.5, 2.5, 0.1, 1 / 3
+    scorer.counts.arrays["day_alarms"][0, 3] = 4
     written = RECORDED.read_bytes() if origin.startswith("recorded") else export_twin(whole, scorer, 0)
     expected = steps(fold(whole, HALF, 300))
 
@@ -60,6 +61,7 @@ def test_what_goes_on_from_a_checkpoint_equals_what_never_stopped(origin: str) -
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     assert int(scorer.risk.arrays["duration"][row]) == 45
     sums = scorer.thresholds.arrays["sums"][row].tolist()
+    assert scorer.counts.arrays["day_alarms"][row].sum() == (0 if origin.startswith("recorded") else 4)
     assert sums == ([0.0] * 4 if origin.startswith("recorded") else [1.5, 2.5, 0.1, 1 / 3])
     if origin.startswith("recorded"):
         assert scorer.conditions.onset[row][scorer.conditions.onset[row] != OFF].tolist() == [(START + 103) * NS_PER_S]

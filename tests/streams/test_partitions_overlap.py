@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def batches() -> list[list[PlainRecord]]:
 class Owner:
     """Partitions 0 and 1 from their beginning, without a broker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, committed: int = 0, rates_every_s: float = math.inf) -> None:
         self.folder = folder
         self.view, definitions = ModelsView(), Definitions()
         definitions.apply(f"type/{TYPE.id}".encode(), orjson.dumps(INTERFACE))
@@ -67,9 +68,9 @@ class Owner:
             definitions.apply(*Homes.claim(asset, number % 2))
         self.champions = Champions(self.view, VersionShelf(WeightSources()))
         past = PastOf(self.view, definitions, self.champions.shelf, skip_missing=False)
-        self.partitions = Partitions("", Topics("t."), definitions, self.view, self.champions, past)
+        self.partitions = Partitions("", Topics("t."), definitions, self.view, self.champions, past, rates_every_s=rates_every_s)
         for partition in (0, 1):
-            self.partitions.own(partition, position=0, committed=0, epoch=1)
+            self.partitions.own(partition, position=0, committed=committed, epoch=1)
 
     async def promote(self, model: ServedModel) -> None:
         path = self.folder / f"{model.version}.safetensors"

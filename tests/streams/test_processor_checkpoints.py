@@ -54,7 +54,11 @@ def schema_1(key: bytes, value: bytes) -> bytes:
         rings[ring][closed] = arrays[f"window.{name}"]
     for ring, name in (("values", "values"), ("cell_time", "time"), ("slot_offset", "offset")):
         rings[ring][still_open] = arrays[f"open.{name}"]
-    kept = {name: array for name, array in arrays.items() if not name.startswith(("window.", "open.", "carry.", "threshold."))}
+    kept = {
+        name: array
+        for name, array in arrays.items()
+        if not name.startswith(("window.", "open.", "carry.", "threshold.", "counts."))
+    }
     kept["risk.strength"] = kept.pop("risk.surprise") / np.float32(-np.log10(trained().alarm_p))
     carry = {name: array[None] for name, array in arrays.items() if name.startswith("carry.") and "recent" not in name}
     written = {name: np.ascontiguousarray(array) for name, array in {**rings, **kept, **carry}.items()}
@@ -156,7 +160,7 @@ async def test_a_processor_goes_on_from_checkpoints_that_it_did_not_write(
     assert last.keys() == state.keys()
     for key, value in state.items():
         if key.startswith(b"twin/"):
-            anew = () if refused else ("recent", "risk.", "threshold.")
+            anew = () if refused else ("recent", "risk.", "threshold.", "counts.")
             one, other = (
                 {name: array for name, array in state_of(saved).items() if not any(word in name for word in anew)}
                 for saved in (last[key], value)

@@ -59,7 +59,7 @@ async def test_a_processor_tells_the_steps_it_scored_and_their_energy(kafka: str
 
 async def told(plant: Plant) -> list[ProcessorUsage]:
     records = await clients.read_to_end(plant.bootstrap, plant.topics.monitoring)
-    return [ProcessorUsage.model_validate_json(record.value) for record in records]
+    return [ProcessorUsage.model_validate_json(record.value) for record in records if record.key.startswith(b"usage/")]
 
 
 async def scored(plant: Plant) -> int:

@@ -20,6 +20,7 @@ from deploy.feeds.water_fleet import water_declarations, water_interfaces
 from deploy.feeds.water_plant import WaterPlant, simulate
 from models.origin import Compute, Energy, Origin
 from streams import clients
+from streams.alarm_rates import AlarmCount, AlarmRate
 from streams.evidence_words import sentence
 from streams.history import HistoryBlock
 from streams.model_records import ModelAlias, ModelVersion, Refusal, Serving, Switch, models_key
@@ -199,6 +200,24 @@ def _usages() -> list[ProcessorUsage]:
     ]
 
 
+def _alarm_rates() -> list[AlarmRate]:
+    """Junctions on two partitions: in the week 3 alarms for 8.26 asked for."""
+
+    def count(twin_days: float, alarms: int) -> AlarmCount:
+        return AlarmCount(twin_days=twin_days, alarms=alarms, expected=round(0.02 * twin_days, 4))
+
+    of = {
+        "model": "water.junction",
+        "type": "dtmi:livetwin:water:Junction;1",
+        "epoch": 1,
+        "time_ns": 1_767_830_400 * NS,
+        "version": "0002-ef56ab78",
+        "target": 0.02,
+    }
+    first = AlarmRate(**of, partition=0, twins=30, week=count(210.0, 2), since_version=count(60.0, 1))
+    return [first, AlarmRate(**of, partition=1, twins=29, week=count(203.0, 1), since_version=count(58.0, 0))]
+
+
 _ENERGY = Energy(0.021, 0.052, 0.0, 0.035, False, "estimated: CPU time at 8 W for all 2 threads (as set)", "world average")
 _COMPUTE = Compute(18.7, 18.2, "cpu", {"livetwin": "0.1.0", "python": "3.11.7", "torch": "2.15.0"}, _ENERGY)
 
@@ -316,6 +335,8 @@ async def publish(bootstrap: str, topics: Topics, plant: Plant, *, history: bool
             await put(topics.alerts, alert.id.encode(), alert.to_bytes())
         for usage in _usages():
             await put(topics.monitoring, f"usage/{usage.instance}".encode(), usage.to_bytes())
+        for rate in _alarm_rates():
+            await put(topics.monitoring, rate.key, rate.to_bytes())
         for key, value in _models([str(one["@id"]) for one in interfaces], plant.swapped_ns):
             await put(topics.models, key, value)
         await put(topics.demo_commands, f"fault/leak/{LEAK.asset}".encode(), LEAK.to_bytes())

@@ -155,6 +155,20 @@ def test_models_tell_champion_history_refusals_and_who_serves(http: httpx.Client
     assert [(one["partition"], one["version"]) for one in model["serving"]] == [(0, "0002-ef56ab78"), (1, "0002-ef56ab78")]
 
 
+def test_alarms_raised_beside_those_asked_for_are_told(http: httpx.Client) -> None:
+    models = {model["name"]: model for model in http.get("/v1/models").json()["models"]}
+    told = models["water.junction"]["alarms"]
+    assert (told["version"], told["target"], told["twins"]) == ("0002-ef56ab78", 0.02, 59)
+    assert told["week"] == {"alarms": 3, "expected": 8.26, "twin_days": 413.0, "ratio": 0.3632}
+    assert told["since_version"]["alarms"] == 1
+    assert models["water.tank"]["alarms"] is None
+    assert http.get("/v1/models/water.junction").json()["alarms"] == told
+    lines = dict(line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if not line.startswith("#"))
+    assert float(lines['livetwin_alarms_raised{model="water.junction",period="week"}']) == 3
+    assert float(lines['livetwin_alarms_expected{model="water.junction",period="version"}']) == pytest.approx(2.36)
+    assert float(lines['livetwin_alarms_raised_over_expected{model="water.junction",period="week"}']) == pytest.approx(0.3632)
+
+
 def test_a_version_has_a_model_card_as_json_and_markdown(http: httpx.Client) -> None:
     card = http.get("/v1/models/water.junction/versions/0002-ef56ab78").json()
     assert (card["model"]["base"], card["decision"]["decision"]) == ("0001-ab12cd34", "champion")

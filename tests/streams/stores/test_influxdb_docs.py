@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deploy.influxd import InfluxDbAddress
+from streams.alarm_rates import AlarmCount, AlarmRate
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
 from streams.records import ChannelEvidence
@@ -47,6 +48,10 @@ def bucket(influxdb: InfluxDbAddress) -> str:
     swapped = serving("water.tank", 0, 1, now_ns - MINUTE_NS, ["1", "2"])
     newest = swapped.switches[-1].model_copy(update={"event_ns": int(times[0])})
     store.write_swaps([swapped.model_copy(update={"switches": [swapped.switches[0], newest]})])
+    week = AlarmCount(twin_days=21.0, alarms=1, expected=0.42)
+    told = {"epoch": 1, "time_ns": int(times[-1]), "version": "2", "target": 0.02, "twins": 2}
+    told |= {"week": week, "since_version": week}
+    store.write_alarm_rates([AlarmRate.model_validate({"model": "water.tank", "type": TANK, "partition": 0, **told})])
     store.write_lag([RoleLag("processor", 1, {"telemetry": 5}), RoleLag("trainer", None, {"telemetry": 7})], wall_ns=now_ns)
     store.enforce_limits(max_age_ns=2**62, max_bytes=2**62)
     store.close()

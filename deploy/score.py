@@ -4,8 +4,8 @@ In:   CSV, Parquet or JSON lines; how many first rows are known to be normal.
 Out:  one row a reading of the file: time, asset, score, risk, alert, top_channel; CSV or Parquet.
 No labels are read and none are needed; the same file, seed and settings give the same scores.
 
-Risk, and with it the alert, is the stream's. The score ranks the steps of a file: the version's surprise, and how new a value is
-to its channel (`models/novelty.py`), which needs all of the past.
+Risk, and with it the alert, is the stream's. The score ranks the steps of a file: the version's surprise, lately too, and how
+new a value is to its channel (`models/novelty.py`), which needs all of the past.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deploy.feeds.file_columns import FileReadings, to_readings
 from deploy.feeds.file_records import records
 from deploy.feeds.file_table import FileRefused, read_table
 from deploy.settings import ProcessorSettings
-from models.novelty import NoveltyState, strangeness
+from models.novelty import LastingSurprise, NoveltyState, strangeness
 from models.port import Served
 from models.training import TrainingImpossible, train
 from models.windows import good_cells
@@ -154,17 +154,18 @@ def _score(
     scorer = TypeScorer(folder.arena(kind))
     scorer.switches[0] = Switches()
     scorer.switches[0].add(0, model)
-    novelty = NoveltyState(0, len(kind.channels))
+    novelty, lasting = NoveltyState(0, len(kind.channels)), LastingSurprise(0)
     for closed, assets in _closed(folder, readings, len(readings.time_ns), progress, task):
-        novelty.grow(folder.arena(kind).capacity)
-        _take(out, scorer.score(closed, explained=True), novelty, assets)
+        for state in (novelty, lasting):
+            state.grow(folder.arena(kind).capacity)
+        _take(out, scorer.score(closed, explained=True), novelty, lasting, assets)
     return out
 
 
-def _take(out: StepScores, scored: Scored, novelty: NoveltyState, assets: list[str]) -> None:
+def _take(out: StepScores, scored: Scored, novelty: NoveltyState, lasting: LastingSurprise, assets: list[str]) -> None:
     closed = scored.closed
     novel = novelty.update(closed.row, closed.values, good_cells(closed.values, closed.quality))
-    score, contribution = strangeness(scored.score, scored.contribution, novel)
+    score, contribution = strangeness(lasting.update(closed.row, scored.score), scored.contribution, novel)
     out.asset += assets
     out.step.append(closed.step)
     out.score.append(score)

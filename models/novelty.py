@@ -20,39 +20,61 @@ from numpy.typing import NDArray
 
 from models.rounding import rounded
 from models.row_arrays import RowArrays
-from models.waves import waves
+from models.waves import last_steps, waves
 
 BINS = 256  # at least half of them within the range seen, once it has grown
 FINEST = 2.0**-20  # width of a bin before a second value has come, in units of the first
 UNIT = 10**-3.5  # of the range: a gap of this size is worth nothing, ten times as much one decade
+LATELY = 16  # steps
 HALF_OF_SURPRISE = 2.0  # decades of the version's surprise that count half of what it can count
 _LEAST = 1e-30
 
 
 def strangeness(
-    score: NDArray[np.float32], contribution: NDArray[np.float32], novelty: NDArray[np.float64]
+    surprise: NDArray[np.float64], contribution: NDArray[np.float32], novelty: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One number a step that ranks steps, and each channel's share in it: the version's surprise and the novelty.
 
     Surprise lasts as long as a fault does, and counts up to one; novelty marks where something sets in, and counts in full,
-    less what the largest of as many channels has by chance.
+    less what the largest of as many channels has by chance, as a mean over channels: one of forty may well be new.
 
     Args:
-        score: (N,) -log10 p of the version.
-        contribution: (N, C) share of each channel in `score`; rows sum to 1 or 0.
+        surprise: (N,) 0..1 from `LastingSurprise.update`.
+        contribution: (N, C) share of each channel in the version's score; rows sum to 1 or 0.
         novelty: (N, C) from `NoveltyState.update`.
 
     >>> zero, one = np.zeros((1, 2), np.float32), np.array([[0.0, 3.0]])
-    >>> total, by_channel = strangeness(np.array([2.0], np.float32), zero, one)
+    >>> total, by_channel = strangeness(np.array([0.5]), zero, one)
     >>> round(float(total[0]), 4), by_channel.round(2).tolist()[0][0]
-    (3.199, 0.0)
+    (1.8495, 0.0)
     """
-    surprise = score / (score + np.float64(HALF_OF_SURPRISE))
-    most = np.maximum(novelty.max(axis=1, initial=0.0) - np.log10(max(novelty.shape[1], 1)), 0.0)
+    channels = max(novelty.shape[1], 1)
+    most = np.maximum(novelty.max(axis=1, initial=0.0) - np.log10(channels), 0.0) / channels
     total = surprise + most
     share = novelty / np.maximum(novelty.sum(axis=1, keepdims=True), _LEAST)
     by_channel = (surprise[:, None] * contribution + most[:, None] * share) / np.maximum(total, _LEAST)[:, None]
     return rounded(total), rounded(by_channel)
+
+
+class LastingSurprise(RowArrays):
+    """How surprised versions were lately of up to `capacity` twins: a step's own surprise, and the mean of the last LATELY.
+
+    What lasts is stranger than what is over at once, and within a fault there are steps that look usual.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {"surprise": np.zeros((capacity, LATELY), np.float32)}  # 0..1, newest last
+
+    def update(self, rows: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Take steps of many twins, (N,) rows and -log10 p, a twin's steps in order: (N,) 0..1."""
+        order = np.argsort(rows, kind="stable")
+        ordered, decades = rows[order], score[order].astype(np.float64)
+        recent = last_steps(ordered, (decades / (decades + HALF_OF_SURPRISE)).astype(np.float32), self.arrays["surprise"])
+        last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)])
+        self.arrays["surprise"][ordered[last]] = recent[last]
+        found = np.empty(len(rows))
+        found[order] = (recent[:, -1] + recent.mean(axis=1, dtype=np.float64)) / 2
+        return found
 
 
 class NoveltyState(RowArrays):

@@ -22,6 +22,7 @@ from deploy.bench.figures import Figure
 from deploy.eval import recorded
 from deploy.eval.cycles import evaluate_cycles
 from deploy.eval.fault_table import by_kind
+from deploy.eval.fields import evaluate_fields
 from deploy.eval.host import evaluate_host
 from deploy.eval.nab import BenchmarkMissing, read_corpus
 from deploy.eval.nab_figures import evaluated, score_all, scorer_checks, show_each
@@ -50,6 +51,8 @@ def main() -> None:
             parts[f"host, seed {arguments.seed}"] = evaluate_host(arguments.seed, HOST_WEEKS, arguments.jobs)
         if arguments.only in (None, "cycles") and not arguments.small:
             parts[f"cycles, seed {arguments.seed}"] = evaluate_cycles(arguments.seed)
+        if arguments.only in (None, "fields") and not arguments.small:
+            parts[f"fields, seed {arguments.seed}"] = evaluate_fields(arguments.seed)
     except LivetwinError as error:
         sys.exit(f"eval: {error}; no figure was written")
     found = [one for part in parts.values() for one in part]
@@ -87,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="nothing but the few faults that tests run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes [as many as cores]")
     parser.add_argument("--seed", type=int, default=0, help="of training, faults, demand and noise [0]")
-    parser.add_argument("--only", choices=("nab", "water", "host", "cycles"), default=None, help="one part [all]")
+    parser.add_argument("--only", choices=("nab", "water", "host", "cycles", "fields"), default=None, help="one part [all]")
     parser.add_argument("--each", action="store_true", help="print the benchmark's score of each series too")
     parser.add_argument("--check", action="store_true", help="fail where a figure fell below the recorded one")
     parser.add_argument("--record", action="store_true", help="record these figures as what --check compares with")

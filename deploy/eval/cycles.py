@@ -6,36 +6,20 @@ Out:  per kind the VUS-PR of the score beside that of the distance to the neares
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from deploy.bench.figures import Figure
-from deploy.eval.vus import vus_pr
-from deploy.score import score_file
-from deploy.settings import ProcessorSettings
+from deploy.eval.made_up import Series, scored
 
 REFERENCE_WINDOW, REFERENCES_MAX = 64, 2000
 SERIES = 3  # of each kind
 
 
-@dataclass(frozen=True, slots=True)
-class Cycles:
-    period_ns: int
-    normal: int  # first steps, without a fault
-    values: NDArray[np.float64]  # (T,)
-    faults: list[tuple[int, int]]  # first step and end
-
-
-def beats(seed: int) -> Cycles:
+def beats(seed: int) -> Series:
     """A beat of some 160 steps that comes early or late by chance; twelve are broad and low."""
     draw = np.random.default_rng(seed)
     steps, normal = 20_000, 6_000
@@ -55,10 +39,11 @@ def beats(seed: int) -> Cycles:
         part = np.arange(length) / length
         x[first : first + length] = 0.9 * _bump(part, 0.3, 0.05) - 0.5 * _bump(part, 0.45, 0.06)
         faults.append((first, first + length))
-    return Cycles(4_000_000, normal, x + 0.02 * draw.normal(size=steps) + 0.05 * np.sin(np.arange(steps) / 900), faults)
+    x += 0.02 * draw.normal(size=steps) + 0.05 * np.sin(np.arange(steps) / 900)
+    return Series(4_000_000, normal, x[:, None], faults)
 
 
-def batches(seed: int) -> Cycles:
+def batches(seed: int) -> Series:
     """A batch of 300 to 700 steps that runs again and again; stretches are turned round, cut short, or ripple."""
     draw = np.random.default_rng(seed)
     steps, normal = 12_000, 4_000
@@ -76,10 +61,10 @@ def batches(seed: int) -> Cycles:
         else:
             part += 0.4 * np.sin(2 * np.pi * np.arange(length) / 40)
         faults.append((first, first + length))
-    return Cycles(60 * 10**9, normal, x, faults)
+    return Series(60 * 10**9, normal, x[:, None], faults)
 
 
-def weeks(seed: int) -> Cycles:
+def weeks(seed: int) -> Series:
     """Twelve weeks of a site that rests at weekends, in quarters of an hour; on five days it does what it does on others."""
     draw = np.random.default_rng(seed)
     curve = np.clip(np.sin(2 * np.pi * np.arange(96) / 96 - 1.6), -0.2, 1.0)
@@ -87,10 +72,11 @@ def weeks(seed: int) -> Cycles:
     odd = np.sort(draw.choice(np.arange(36, 84), 5, replace=False))
     works[odd] = ~works[odd]
     x = np.concatenate([700 * (curve * (1.0 if work else 0.35) + 0.6) for work in works])
-    return Cycles(900 * 10**9, 35 * 96, x + 25 * draw.normal(size=len(x)), [(day * 96, (day + 1) * 96) for day in odd.tolist()])
+    x += 25 * draw.normal(size=len(x))
+    return Series(900 * 10**9, 35 * 96, x[:, None], [(day * 96, (day + 1) * 96) for day in odd.tolist()])
 
 
-KINDS: dict[str, Callable[[int], Cycles]] = {"beats": beats, "batches": batches, "weeks": weeks}
+KINDS: dict[str, Callable[[int], Series]] = {"beats": beats, "batches": batches, "weeks": weeks}
 
 
 def evaluate_cycles(seed: int) -> list[Figure]:
@@ -106,33 +92,14 @@ def evaluate_cycles(seed: int) -> list[Figure]:
     return found
 
 
-def _evaluate(series: Cycles, seed: int) -> tuple[float, float, float]:
-    with tempfile.TemporaryDirectory() as folder, Progress(disable=True) as progress:
-        path = Path(folder) / "series.parquet"
-        times = pa.array(1_700_000_000 * 10**9 + np.arange(len(series.values)) * series.period_ns).cast(pa.timestamp("ns", "UTC"))
-        pyarrow.parquet.write_table(pa.table({"time": times, "value": series.values}), path)
-        table = score_file(
-            path,
-            train_rows=series.normal,
-            seed=seed,
-            alarms_per_twin_day=ProcessorSettings().alarms_per_twin_day,
-            asset_column=None,
-            time_column=None,
-            progress=progress,
-        )
-    later = [(first - series.normal, end - series.normal) for first, end in series.faults]
-    alerts = table.column("alert").to_numpy()
-    scores = table.column("score").to_numpy()[series.normal :]
-    return (
-        vus_pr(scores, later, tolerance=10),
-        vus_pr(_nearest_window(series)[series.normal :], later, tolerance=10),
-        float(np.mean([alerts[first:end].any() for first, end in series.faults])),
-    )
+def _evaluate(series: Series, seed: int) -> tuple[float, float, float]:
+    found = scored(series, seed)
+    return series.vus_pr(found.score), series.vus_pr(_nearest_window(series)), found.faults
 
 
-def _nearest_window(series: Cycles) -> NDArray[np.float64]:
+def _nearest_window(series: Series) -> NDArray[np.float64]:
     """Distance of each step's last window to the nearest of the normal part."""
-    windows = torch.from_numpy(series.values.astype(np.float32)).unfold(0, REFERENCE_WINDOW, 1)
+    windows = torch.from_numpy(series.values[:, 0].astype(np.float32)).unfold(0, REFERENCE_WINDOW, 1)
     normal = windows[: series.normal - REFERENCE_WINDOW + 1]
     known = normal[:: max(1, len(normal) // REFERENCES_MAX)]
     parts = [torch.cdist(part, known).amin(dim=1) for part in torch.split(windows, 4096)]

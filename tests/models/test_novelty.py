@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.novelty import BINS, UNIT, NoveltyState, strangeness
+from models.novelty import BINS, LATELY, UNIT, LastingSurprise, NoveltyState, strangeness
 
 Floats = np.ndarray
 
@@ -103,12 +103,42 @@ def test_values_that_are_not_good_are_neither_judged_nor_remembered() -> None:
     assert all((state.arrays[name] == array).all() for name, array in kept.items())
 
 
-def test_surprise_that_lasts_ranks_below_a_clear_novelty_and_above_calm() -> None:
-    score = np.array([0.3, 30.0, 0.3, 30.0], np.float32)
+def test_surprise_ranks_below_a_clear_novelty_and_above_calm() -> None:
+    surprise = np.array([0.1, 1.0, 0.1, 1.0])
     contribution = np.tile(np.array([[0.75, 0.25]], np.float32), (4, 1))
-    novelty = np.array([[0, 0], [0, 0], [0, 2.5], [0, 2.5]])
-    found, share = strangeness(score, contribution, novelty)
+    novelty = np.array([[0, 0], [0, 0], [0, 3.5], [0, 3.5]])
+    found, share = strangeness(surprise, contribution, novelty)
     assert found[0] < found[1] < found[2] < found[3]
     assert share.sum(axis=1) == pytest.approx(1, abs=1e-4)
     assert share[1].tolist() == [0.75, 0.25]
     assert share[2].argmax() == 1
+
+
+def test_one_new_value_among_many_channels_counts_less() -> None:
+    few, many = (
+        strangeness(np.zeros(1), np.zeros((1, channels), np.float32), np.eye(1, channels) * 3.0)[0][0] for channels in (1, 10)
+    )
+    assert few > 5 * many > 0
+
+
+def test_surprise_that_lasts_ranks_above_one_that_is_over_at_once_and_holds_through_usual_steps() -> None:
+    score = np.full(95, 0.2, np.float32)
+    score[20] = 6.0
+    score[40:70] = 6.0
+    score[55] = 0.2
+    found = LastingSurprise(1).update(np.zeros(95, np.int64), score)
+    assert found[40] == pytest.approx(found[20])
+    assert (found[40 + LATELY : 55] > found[20]).all()
+    assert found[55] > 3 * found[39]
+    assert found[70 + LATELY] == pytest.approx(found[39])
+
+
+def test_lasting_surprise_has_the_same_bits_whatever_the_calls_and_whoever_stands_beside() -> None:
+    score = np.random.default_rng(5).gamma(1.0, 1.5, (3, 90)).astype(np.float32)
+    alone = np.stack([LastingSurprise(1).update(np.zeros(90, np.int64), one) for one in score])
+    together, found = LastingSurprise(0), []
+    for start, end, capacity in ((0, 1, 3), (1, 40, 3), (40, 90, 8)):
+        together.grow(capacity)
+        rows = np.tile([2, 0, 1], end - start)
+        found.append(together.update(rows, score[[2, 0, 1], start:end].T.ravel()).reshape(-1, 3))
+    assert np.concatenate(found)[:, [1, 2, 0]].T.tobytes() == alone.tobytes()

@@ -10,7 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from deploy.eval.cycles import Cycles, batches, weeks
+from deploy.eval.cycles import batches, weeks
+from deploy.eval.made_up import Series
 from models import calibration, pattern, version
 from models.evaluate import evaluate
 from models.training import Trained, train
@@ -19,24 +20,24 @@ from tests.models.fleets import bits, type_of, windows_of
 from twin.block import StepBlock
 
 
-def block_of(series: Cycles, end: int) -> StepBlock:
-    values = series.values[:end, None].astype(np.float32)[None]
+def block_of(series: Series, end: int) -> StepBlock:
+    values = series.values[:end].astype(np.float32)[None]
     return StepBlock(("press",), ("force",), 28_000_000, series.period_ns, values, np.zeros(values.shape, np.uint8))
 
 
 @pytest.fixture(scope="module")
-def series() -> Cycles:
+def series() -> Series:
     return batches(1)
 
 
 @pytest.fixture(scope="module")
-def press(series: Cycles) -> Trained:
+def press(series: Series) -> Trained:
     torch.set_num_threads(1)
     known = block_of(series, series.normal)
     return train(type=type_of(known), block=known, base=None, number=1, alarms_per_twin_day=0.02, seed=3, threads=1, holdout=0)
 
 
-def test_a_cycle_out_of_shape_is_strange_while_it_lasts_and_a_usual_one_is_not(press: Trained, series: Cycles) -> None:
+def test_a_cycle_out_of_shape_is_strange_while_it_lasts_and_a_usual_one_is_not(press: Trained, series: Series) -> None:
     found = evaluate(press.model, block_of(series, len(series.values)), start=64)
     surprise = found.score[0]
     inside = np.concatenate([surprise[first + 40 : end] for first, end in series.faults])
@@ -45,7 +46,7 @@ def test_a_cycle_out_of_shape_is_strange_while_it_lasts_and_a_usual_one_is_not(p
     assert (calm > 2.0).mean() < 0.02
 
 
-def test_what_is_strange_is_told_by_the_pattern(press: Trained, series: Cycles) -> None:
+def test_what_is_strange_is_told_by_the_pattern(press: Trained, series: Series) -> None:
     turned = next(first for first, end in series.faults if end - first > 150) + 100
     block = block_of(series, len(series.values))
     model = press.model
@@ -55,7 +56,7 @@ def test_what_is_strange_is_told_by_the_pattern(press: Trained, series: Cycles) 
     assert scores.contribution[0].tolist() == [1.0]
 
 
-def test_a_row_has_the_same_bits_whatever_stands_beside_it(press: Trained, series: Cycles) -> None:
+def test_a_row_has_the_same_bits_whatever_stands_beside_it(press: Trained, series: Series) -> None:
     rows, windows, quality, times = windows_of(press.model, block_of(series, 6000), 600)
     together = press.model.score(rows, windows, quality, times)
     alone = press.model.score(rows[7:8], windows[7:8], quality[7:8], times[7:8])
@@ -98,7 +99,7 @@ def test_a_version_from_before_patterns_serves_as_one_whose_patterns_say_nothing
     assert bits(older.score(*windows)) == bits(saying_nothing.score(*windows))
 
 
-def test_a_cycle_with_bad_cells_trains_and_is_judged(series: Cycles) -> None:
+def test_a_cycle_with_bad_cells_trains_and_is_judged(series: Series) -> None:
     known = block_of(series, series.normal)
     random = np.random.default_rng(2)
     quality = (random.random(known.values.shape) < 0.05).astype(np.uint8)

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fault_head import FaultHead
 from models.stuck_runs import StuckRuns
 from twin.errors import LivetwinError
 
@@ -103,6 +104,11 @@ class Served(Protocol):
     @property
     def stuck_runs(self) -> StuckRuns:
         """How long its channels repeat a value when all is well."""
+        ...
+
+    @property
+    def fault_head(self) -> FaultHead | None:
+        """What tells faults apart, as people labelled them; None: too little was labelled."""
         ...
 
     @property

@@ -22,6 +22,8 @@ from torch import Tensor
 from models import level, pattern
 from models.coverage import covered
 from models.detectors import DETECTORS, Detectors, Layout
+from models.fault_file import NO_FAULTS, FaultNames, Faults
+from models.fault_head import FaultHead
 from models.network import Architecture
 from models.passes import same_widths
 from models.port import LEARNING, Scores, VersionRefused
@@ -58,10 +60,14 @@ class VersionInfo:
     alarms_per_twin_day: float = 0.02  # what `alarm_p` was calibrated to; versions of before did not tell
     stuck_runs: StuckRuns = NOTHING  # neither did they of these
     holdout_steps: int | None = None  # newest steps that it did not learn from; None: a version of before, 15 %
+    faults: FaultNames = NO_FAULTS
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        if self.faults == NO_FAULTS:
+            del found["faults"]
+        return found
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> VersionInfo:
@@ -74,6 +80,7 @@ class VersionInfo:
                 "architecture": Architecture(**found["architecture"]),
                 "layout": Layout(**found["layout"]),
                 "stuck_runs": StuckRuns.from_dict(found["stuck_runs"]) if "stuck_runs" in found else NOTHING,
+                "faults": FaultNames.from_dict(found["faults"]) if "faults" in found else NO_FAULTS,
             }
         )
 
@@ -81,7 +88,15 @@ class VersionInfo:
 class ServedModel:
     """One loaded version; implements `models.port.Served`."""
 
-    def __init__(self, info: VersionInfo, detectors: Detectors, *, sha256: str, device: str | None = None) -> None:
+    def __init__(
+        self,
+        info: VersionInfo,
+        detectors: Detectors,
+        *,
+        sha256: str,
+        device: str | None = None,
+        faults: Faults | None = None,
+    ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.info = info
         self.detectors = detectors.to(self.device).eval().requires_grad_(False)
@@ -89,6 +104,7 @@ class ServedModel:
         self.widths = same_widths(self.detectors)
         self._pass = recorded(self.detectors, widths=self.widths, period_ns=info.period_ns)
         self._sha256 = sha256
+        self.faults = faults
         self._row = {asset: row for row, asset in enumerate(info.assets)}
         self._good_share = self.detectors.good_share.cpu().numpy()
 
@@ -125,6 +141,10 @@ class ServedModel:
     @property
     def stuck_runs(self) -> StuckRuns:
         return self.info.stuck_runs
+
+    @property
+    def fault_head(self) -> FaultHead | None:
+        return self.faults.head if self.faults is not None else None
 
     @property
     def alarms_per_twin_day(self) -> float:
@@ -219,6 +239,7 @@ class ServedModel:
                 mine[name].copy_(tensor)
         self.info, self._sha256, self._row = other.info, other._sha256, dict(other._row)
         self._good_share = other._good_share.copy()
+        self.faults = other.faults
 
 
 def _run(at: NDArray[np.int64]) -> NDArray[np.int64] | slice:

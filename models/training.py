@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,9 @@ from models import alarm_rate, fleet_fit, level, pattern, version
 from models.carrying import carry_over, sort_out
 from models.coverage import usual_share
 from models.detectors import Detectors, Layout
+from models.fault_labels import LabelledPeriod
+from models.fault_learning import faults_of
+from models.fault_report import FaultReport
 from models.forecast_training import fit_forecaster
 from models.network import Architecture, Forecaster
 from models.old_regime import for_training_and_judging, scaled
@@ -54,6 +58,7 @@ class Trained:
     model: ServedModel
     payload: bytes
     figures: dict[str, float]
+    faults: FaultReport | None = None  # None: nothing was labelled
 
 
 def train(
@@ -69,6 +74,7 @@ def train(
     holdout: int | None = None,
     old: Stretches | None = None,
     anew: bool = False,
+    labels: Sequence[LabelledPeriod] = (),
 ) -> Trained:
     """Train the version `number` of a type.
 
@@ -84,6 +90,7 @@ def train(
         holdout: newest steps of the block that are kept for a gate; 0 where no gate will judge; None: as of a first model.
         old: stretches from before the block, what must not train marked bad; some of them train beside the block's steps.
         anew: train anew in spite of a base, unless a twin would have to be carried over from it.
+        labels: what people called which period; faults are told apart by them.
 
     Raises:
         TrainingImpossible: no twin has enough steps that may train.
@@ -94,6 +101,7 @@ def train(
     torch.manual_seed(seed)
     if base is not None and base.contract != type.contract:
         base = None
+    known = base.faults if base is not None else None
 
     # what counts, and which part of it is for what
     holdout = holdout_steps(block) if holdout is None else holdout
@@ -114,6 +122,7 @@ def train(
         )
     carried = tuple(block.assets[row] for row in twins_of.carried)
     learning = len(block.assets) - len(twins_of.learnt) - len(carried)
+    whole = block
     block, good, split = only_twins(block, twins_of.learnt), good[twins_of.learnt], split.only(twins_of.learnt)
     assets = (*block.assets, *carried)  # those that are carried over have the last rows of all tensors
     twins, steps, channels = block.values.shape
@@ -206,8 +215,16 @@ def train(
     model = ServedModel(info, detectors, sha256="", device="cpu")
     surprise = fit_all_tables(model, bad_marked(block, good), split.calibrate, levels, patterns)  # (A, T)
     chosen = alarm_rate.choose(surprise, block.period_ns, alarms_per_twin_day)
-    info = version.named(replace(info, alarm_p=chosen.alarm_p), detectors, number)
-    payload = version.encode(info, detectors)
+    info = replace(info, alarm_p=chosen.alarm_p)
+
+    # which fault an alarm looks like
+    faults, report = None, None
+    if labels:
+        model = ServedModel(info, detectors, sha256="", device="cpu")
+        faults, report = faults_of(model, whole, labels, known, seed=seed)
+
+    info = version.named(info, detectors, number, faults)
+    payload = version.encode(info, detectors, faults)
     figures = {
         "loss_train": fit.loss_train,
         "loss_calibration": fit.loss_calibration,
@@ -228,4 +245,4 @@ def train(
     }
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}  # old losses: where there are any
     served = version.decode(payload, origin=f"{info.name} {info.version}", expect_type=type, behaviour=False)
-    return Trained(served, payload, figures)
+    return Trained(served, payload, figures | (report.figures() if report is not None else {}), report)

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fault_labels import LabelledPeriod
+from models.fault_report import FaultReport
 from models.gate_stage import Stage
 from models.origin import Compute, Origin
 from twin.block import StepBlock
@@ -34,6 +36,7 @@ class UpdateJob:
     `fine_tune` False: the backbone is trained anew (first model, or far more steps than the backbone has seen).
     `old`: stretches from before the block, what must not train marked bad; None: nothing is remembered. `shadow`: a version that
     passes the gate stands in the shadow before it serves. `earlier`: versions that served before the champion, the oldest first.
+    `labels`: what people called which period, the newest word last.
     """
 
     home: Path
@@ -49,6 +52,7 @@ class UpdateJob:
     old: Stretches | None = None
     shadow: bool = False
     earlier: tuple[Weights, ...] = ()
+    labels: tuple[LabelledPeriod, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Update:
     origin: Origin | None = None
     compute: Compute | None = None
     anchors: tuple[str, ...] = ()
+    faults: FaultReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
             threads=job.threads,
             exclude=job.exclude,
             old=job.old,
+            labels=job.labels,
         )
     except TrainingImpossible as error:
         return UpdateFailed(str(error), early=True)
@@ -82,6 +83,7 @@ def update(job: UpdateJob) -> Update | UpdateFailed:
         stages=decision.stages,
         judged_to_ns=int(job.block.time_ns()[-1]),
         anchors=decision.anchors,
+        faults=trained.faults,
     )
 
 

@@ -18,10 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 
 from models import version_checks
-from models.detectors import Detectors
+from models.detectors import DETECTORS, Detectors
+from models.fault_features import feature_count
+from models.fault_file import NO_FAULTS, PREFIX, Faults
 from models.passes import CHUNK
 from models.port import VersionRefused
 from models.served import SCHEMA, ServedModel, VersionInfo
@@ -32,22 +35,25 @@ _HEADER_KEY = "livetwin"  # one key: safetensors keeps no order among several
 _TRIES = 3
 
 
-def encode(info: VersionInfo, detectors: Detectors) -> bytes:
+def encode(info: VersionInfo, detectors: Detectors, faults: Faults | None = None) -> bytes:
     """The bytes of a version file: same version, same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detectors.state_dict().items()}
+    if faults is not None:
+        tensors |= {name: torch.from_numpy(array.copy()) for name, array in faults.arrays().items()}
+    info = replace(info, faults=faults.names if faults is not None else NO_FAULTS)
     header = {_HEADER_KEY: json.dumps(info.as_dict(), sort_keys=True, separators=(",", ":"))}
     return safetensors.torch.save(tensors, metadata=header)
 
 
-def named(info: VersionInfo, detectors: Detectors, number: int) -> VersionInfo:
+def named(info: VersionInfo, detectors: Detectors, number: int, faults: Faults | None = None) -> VersionInfo:
     """The info with its version id: the number, for the order, and 8 digits of the content's hash, as in 0001-3fa94c1b."""
-    digest = hashlib.sha256(encode(replace(info, version=""), detectors)).hexdigest()
+    digest = hashlib.sha256(encode(replace(info, version=""), detectors, faults)).hexdigest()
     return replace(info, version=f"{number:04d}-{digest[:8]}")
 
 
 def save(model: ServedModel, path: Path) -> str:
     """Write the version file and return its sha256."""
-    payload = encode(model.info, model.detectors)
+    payload = encode(model.info, model.detectors, model.faults)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
@@ -154,12 +160,17 @@ def decode(
     tensors.setdefault("good_share", detectors.good_share)  # versions of before had none
     if not info.layout.prototypes:  # versions of before have no patterns, nor a word of them
         tensors = {name: tensors.get(name, getattr(detectors, name)) for name in ("prototypes", "table_pattern")} | tensors
+    of_faults = {name: tensors.pop(name).numpy() for name in list(tensors) if name.startswith(PREFIX)}
+    try:
+        faults = Faults.from_arrays(info.faults, of_faults, feature_count(len(info.channels), len(DETECTORS)))
+    except ValueError as error:
+        raise refuse("shape", str(error)) from error
     try:
         detectors.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise refuse("shape", f"tensors of {info.name} {info.version} do not fit its architecture ({error})") from error
     version_checks.sound(info, tensors, detectors, origin=origin)
-    model = ServedModel(info, detectors, sha256=sha256, device=device)
+    model = ServedModel(info, detectors, sha256=sha256, device=device, faults=faults)
     _warm_up(model, refuse_after_s=slow_s if behaviour else math.inf, origin=origin)
     if behaviour:
         version_checks.sees_a_gross_fault(model, origin=origin)

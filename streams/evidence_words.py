@@ -6,8 +6,32 @@ Out:  English, with short units. Pure: the same evidence gives the same words.
 
 from __future__ import annotations
 
-from streams.records import ChannelEvidence
+from typing import Final
+
+from models.fault_head import NORMAL
+from streams.records import UNKNOWN_FAULT, ChannelEvidence, LikelyFault
 from streams.wording import duration, number, unit
+
+_LEAST_PROBABILITY: Final = 0.1  # of a class beside the first that is worth a word
+_UNKNOWN: Final = {"far": "like no alert that people have labelled", "unsure": "too little speaks for any one label"}
+
+
+def fault_words(found: LikelyFault) -> str:
+    """Which fault an alert looks like.
+
+    >>> fault_words(LikelyFault(label="leak", probabilities={"leak": 0.72, "normal": 0.2, "stuck": 0.08}))
+    'leak (72 %), or a false alarm (20 %)'
+    >>> fault_words(LikelyFault(label="unknown", probabilities={"leak": 0.9, "normal": 0.1}, why="far"))
+    'unknown: like no alert that people have labelled'
+    """
+    if found.label == UNKNOWN_FAULT:
+        return f"unknown: {_UNKNOWN.get(found.why or '', 'nothing can be said')}"
+    told = [
+        f"{'a false alarm' if label == NORMAL else label} ({probability:.0%})".replace("%", " %")
+        for label, probability in found.probabilities.items()
+        if label == found.label or probability >= _LEAST_PROBABILITY
+    ]
+    return ", or ".join(told)
 
 
 def sentence(one: ChannelEvidence, *, alone: bool) -> str:

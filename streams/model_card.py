@@ -74,6 +74,7 @@ def card(version: ModelVersion) -> dict[str, Any]:
         "training": {name: value for name, value in rest.items() if not _is_hygiene(name)},
         "gate": gate,
         "stages": [stage.model_dump() for stage in version.stages],
+        "faults": None if version.faults is None else asdict(version.faults),
         "compute": None
         if compute is None
         else {**asdict(compute), "energy": None if energy is None else {"wh": energy.wh, **asdict(energy)}},
@@ -127,6 +128,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         for name, sides in found["gate"].items():
             lines.append(f"| {words(name)} | {number(sides.get('candidate'))} | {number(sides.get('champion'))} |")
         lines.append("")
+    if found["faults"]:
+        lines += ["## Faults told apart", found["faults"]["why"], "", *_faults(found["faults"])]
     if found["training"]:
         lines += ["## Figures of training", *_rows((words(name), number(value)) for name, value in found["training"].items())]
     if found["structure"] is not None:
@@ -138,6 +141,25 @@ def markdown(found: Mapping[str, Any]) -> str:
         lines += ["## Cost and software", *_rows(_cost(compute))]
     lines += ["## Caveats", *(f"- {caveat}" for caveat in CAVEATS)]
     return "\n".join(lines) + "\n"
+
+
+def fault_columns(classes: Iterable[str]) -> list[str]:
+    """Heads of the table of `fault_rows`."""
+    return ["labelled", *(f"said {one}" for one in classes), "precision", "recall", "F1"]
+
+
+def fault_rows(faults: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The confusion matrix of periods that were left out, with the figures of each class."""
+    figures = zip(faults["classes"], faults["confusion"], faults["precision"], faults["recall"], faults["f1"], strict=True)
+    return [(name, *map(str, counts), *map(number, shown)) for name, counts, *shown in figures]
+
+
+def _faults(faults: Mapping[str, Any]) -> list[str]:
+    if not faults["classes"]:
+        return []
+    heads = fault_columns(faults["classes"])
+    table = ["| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *fault_rows(faults))]
+    return [*table, ""]
 
 
 def _cost(compute: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 import orjson
 from pydantic import Field
 
+from models.fault_report import FaultReport
 from models.origin import Compute, Origin
 from streams.records import Record
 
@@ -50,6 +51,7 @@ class ModelVersion(Record):
     )
     run_id: str | None = Field(default=None, description="MLflow run")
     origin: Origin | None = Field(default=None, description="what it was trained on and how it is built; null: no weights")
+    faults: FaultReport | None = Field(default=None, description="what came of people's labels of faults; null: there were none")
     compute: Compute | None = Field(default=None, description="time, energy and software that training and gate took")
 
 

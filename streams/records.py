@@ -19,6 +19,7 @@ _ALERT_NAMESPACE = uuid.UUID("6f5c8c1e-55b4-5d0a-9a53-5a1f3b2f7c10")
 
 Health = Literal["learning", "ok", "warning", "alarm", "silent"]
 Severity = Literal["critical", "major", "minor", "warning", "indeterminate"]
+UNKNOWN_FAULT = "unknown"  # where no fault can be named
 # words for quality bits, see twin.quality
 Number = float | None
 
@@ -69,6 +70,16 @@ class ChannelEvidence(Record):
     over_ns: int | None = Field(default=None, description="event time up to this step over which that detector compares")
 
 
+class LikelyFault(Record):
+    """Which fault an alert of the model looks like, by what people labelled before. It explains, and decides nothing."""
+
+    label: str = Field(description="a class that people labelled (`normal`: a false alarm), or unknown")
+    probabilities: dict[str, float] = Field(description="class → probability, calibrated on labelled periods that were left out")
+    why: str | None = Field(
+        default=None, description="of unknown: unsure (no better than how often each class comes) | far (like no labelled alert)"
+    )
+
+
 class Evidence(Record):
     """Why a signal was raised, and from which bytes of the log that can be computed again."""
 
@@ -78,6 +89,9 @@ class Evidence(Record):
         default={}, description="share of each detector in the score; those without a share left out"
     )
     summary: str = Field(default="", description="one sentence about the strongest channel; empty where nothing is known of it")
+    likely_fault: LikelyFault | None = Field(
+        default=None, description="of an alert of the model whose version tells faults apart"
+    )
     model_version: str | None
     weights_sha256: str | None
     partition: int

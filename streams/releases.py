@@ -66,6 +66,7 @@ class Releases(ReleaseWriting):
                 judged_to_ns=update.judged_to_ns,
                 anchors=list(update.anchors),
                 origin=update.origin,
+                faults=update.faults,
                 compute=update.compute,
             )
             await self.write(version)

@@ -18,6 +18,7 @@ from models.port import Served
 from models.rounding import rounded
 from streams.conditions import ANOMALY, GONE, NO_CHANNEL, OUT_OF_RANGE, SILENT, WRONG_UNIT, Conditions, Transition
 from streams.evidence_words import sentence
+from streams.fault_guesses import fault_guesses
 from streams.outputs import json_number
 from streams.records import ChannelEvidence, Evidence, Severity, Signal
 from streams.scoring import Scored
@@ -42,7 +43,10 @@ def signal(scored: Scored, transition: Transition, conditions: Conditions, asset
 def signals(scored: Scored, transitions: Sequence[Transition], conditions: Conditions, assets: Sequence[str]) -> Iterator[Signal]:
     """The signals of transitions, with their evidence, in their order."""
     closed, kind = scored.closed, scored.closed.type
-    steps = _Steps(scored, sorted({one.index for one in transitions if one.fall is None}))
+    told_of = [one for one in transitions if one.fall is None]
+    steps = _Steps(scored, sorted({one.index for one in told_of}))
+    alarms = {one.index for one in told_of if one.kind != "clear" and conditions.names[one.condition] == ANOMALY}
+    likely = fault_guesses(scored, sorted(alarms))
     for transition in transitions:
         index = transition.index
         if transition.fall is not None:
@@ -74,6 +78,7 @@ def signals(scored: Scored, transitions: Sequence[Transition], conditions: Condi
                 detectors={by: 1.0} if own != NO_CHANNEL else told.detectors(),
                 summary=sentence(channels[0], alone=len(kind.channels) == 1) if channels else "",
                 deviation=json_number(max((_deviation(one) for one in channels), default=0.0)) or 0.0,
+                likely_fault=likely.get(index) if condition == ANOMALY else None,
                 model_version=told.served.version if told.served is not None else None,
                 weights_sha256=told.served.sha256 if told.served is not None else None,
                 partition=int(scored.partition[index]),

@@ -206,8 +206,7 @@ class Trainer:
 
     async def _round(self, builder: StepBlockBuilder, trigger: Trigger, stop: asyncio.Event) -> None:
         type, commands = builder.type, self._asked.pop(builder.type.slug, [])
-        block = builder.block()
-        periods = self._replay.periods
+        block, periods = builder.block(), self._replay.periods
         left_out = periods.left_out(block, since_ns=self._remembering.oldest_ns(type))
         hygiene_counts = hygiene.counts(block.values, block.quality, left_out)
         old = None
@@ -236,6 +235,7 @@ class Trainer:
                 old=old,
                 shadow=self._rules.live.shadow > 0,
                 earlier=earlier_champions(self._view.get(type.slug)),
+                labels=periods.labels(block.assets),
             )
         )
         if stop.is_set():

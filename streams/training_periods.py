@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 
@@ -22,15 +22,16 @@ from pydantic import ValidationError
 
 from models.batch_means import HOUR_NS
 from models.common_cause import common_hours
+from models.fault_head import NORMAL
+from models.fault_labels import LabelledPeriod
 from models.hygiene import LeftOut
 from models.windows import DAY_NS
 from streams.conditions import ANOMALY
-from streams.records import Alert, EventRecord, Feedback
+from streams.records import UNKNOWN_FAULT, Alert, EventRecord, Feedback
 from twin.block import StepBlock
 
 log = logging.getLogger(__name__)
 
-NORMAL = "normal"
 CHANGES = ("recalibration", "regime-change")  # kinds of event: what the asset shows from then on is normal
 _SHOWN_NS = 3 * DAY_NS  # an alert that begins so long after a change, or before it, may be of the change
 _LOOKED_BACK_NS = 14 * DAY_NS  # before a block, for causes that most twins share: since when they have an alert
@@ -166,6 +167,12 @@ class TrainingPeriods:
             return None  # a limit stays one
         of_it = [at for at in self._changes.get(period.asset, ()) if period.onset_ns < at + _SHOWN_NS]
         return min(of_it, default=None)
+
+    def labels(self, assets: Iterable[str]) -> tuple[LabelledPeriod, ...]:
+        """What people called which period of these twins, the newest word last; who knows no word for it names nothing."""
+        known = frozenset(assets)
+        found = (label for label in self._labels if label.asset in known and label.label != UNKNOWN_FAULT)
+        return tuple(LabelledPeriod(label.asset, label.from_ns, label.to_ns, label.label) for label in found)
 
     def to_bytes(self) -> bytes:
         """All that is known, for a process that comes after the log has forgotten some of it."""

@@ -17,7 +17,7 @@ from streams.gateway.times import NS_PER_S, rfc3339, rfc3339_or_none
 from streams.gateway.views import LiveViews
 from streams.model_records import GateStage
 from streams.models_topic import ModelView
-from streams.records import Alert, ChannelEvidence, Severity, TwinState
+from streams.records import Alert, ChannelEvidence, LikelyFault, Severity, TwinState
 
 
 class TwinAnswer(BaseModel):
@@ -74,6 +74,7 @@ class EvidenceAnswer(BaseModel):
     summary: str = Field(description="one sentence about the strongest channel; empty where nothing is known of it")
     channels: list[EvidenceChannel] = Field(description="strongest first")
     detectors: dict[str, float] = Field(description="share of each detector in the score")
+    likely_fault: LikelyFault | None = Field(description="which fault it looks like, by what people labelled before")
     model_version: str | None
     weights_sha256: str | None
     partition: int

@@ -1,4 +1,4 @@
-"""GET /v1/alerts, and what an operator says of one: acknowledge, shelve, comment, false alarm."""
+"""GET /v1/alerts, and what an operator says of one: acknowledge, shelve, comment, false alarm, label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.gateway.commands import AlertAction
 from streams.gateway.gateway import Gateway
 from streams.gateway.problem import ApiError, not_found, responses
 from streams.gateway.times import NS_PER_S
-from streams.records import Alert, Severity
+from streams.records import Alert, Feedback, Severity
 from twin.errors import ReadingRefused
 from twin.time import parse_time
 
@@ -36,6 +36,13 @@ class Shelving(_Said):
 
 class Commenting(_Said):
     text: str = Field(min_length=1, max_length=4000)
+
+
+class Labelling(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(min_length=1, max_length=100, pattern=r"\S", description="a class of fault, or `normal`: a false alarm")
+    by: str = Field(default="operator", min_length=1, max_length=200)
 
 
 class CommandTaken(BaseModel):
@@ -99,6 +106,17 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.post("/{id}:false-alarm", summary="Nothing was wrong: the period counts as normal when the model learns", **taken)
     async def false_alarm(id: str, said: _Said | None = None) -> dict[str, str]:
         return await say(id, "false-alarm", said)
+
+    @routes.post(
+        "/{id}:label",
+        summary="What it was: later versions tell such faults apart, and learn nothing from the period unless it was normal",
+        status_code=202,
+        response_model=Feedback,
+        responses=responses(404, 422, 503),
+    )
+    async def label(id: str, said: Labelling) -> Feedback:
+        gateway.need_views()
+        return await gateway.operator.label(id, said.label.strip(), by=said.by)
 
     @routes.get(
         "/{id}",

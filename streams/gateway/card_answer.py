@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from models.fault_report import FaultReport
 from streams.model_records import GateStage
 
 
@@ -70,4 +71,5 @@ class ModelCard(BaseModel):
     training: dict[str, float]
     gate: dict[str, dict[str, float]] = Field(description="figure → `candidate` (this version) and `champion` (then)")
     stages: list[GateStage] = Field(description="each stage's own word, in order")
+    faults: FaultReport | None = Field(description="what came of people's labels; null: nobody gave one")
     compute: CardCompute | None

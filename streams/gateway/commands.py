@@ -1,7 +1,7 @@
 """What an operator says of alerts, models and the demo plant; the same for the page and for HTTP.
 
 In:   plain arguments.
-Out:  one record each on alert.commands, models or demo.commands, acknowledged; others carry it out.
+Out:  one record each on alert.commands, feedback, models or demo.commands, acknowledged; others carry it out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.gateway.problem import ApiError, not_found
 from streams.gateway.producing import RecordProducer
 from streams.gateway.views import LiveViews
 from streams.model_records import ModelCommand, models_key
-from streams.records import AlertCommand, DemoCommand
+from streams.records import AlertCommand, DemoCommand, Feedback
 from streams.topics import Topics
 
 AlertAction = Literal["acknowledge", "shelve", "comment", "false-alarm"]
@@ -56,6 +56,16 @@ class Operator:
         )
         await self._producer.send(self._topics.alert_commands, [(alert_id.encode(), command.to_bytes())])
         return command
+
+    async def label(self, alert_id: str, label: str, *, by: str) -> Feedback:
+        """Say what was at an alert's twin, from its onset to its clear or last change. Raises ApiError 404, BrokerAway."""
+        alert = self._views.alerts.get(alert_id)
+        if alert is None:
+            raise not_found("alert", alert_id, "/v1/alerts")
+        until_ns = alert.updated_ns if alert.cleared_ns is None else alert.cleared_ns
+        feedback = Feedback(asset=alert.asset, from_ns=alert.onset_ns, to_ns=until_ns + 1, label=label, by=by, alert_id=alert_id)
+        await self._producer.send(self._topics.feedback, [(alert.asset.encode(), feedback.to_bytes())])
+        return feedback
 
     async def model(
         self, name: str, action: ModelAction, *, by: str, version: str | None = None, command_id: str | None = None

@@ -55,6 +55,11 @@ class AlertDetail:
                 self._remark.props('outlined dense maxlength=4000 aria-label="Remark"')
                 self._remark.on("keydown.enter", self._say_remark)
                 self._button("Comment", self._say_remark)
+            with ui.element("div").classes("lt-row"):
+                self._label = ui.input(placeholder="What was it? A leak, a stuck sensor … or normal").classes("lt-grow")
+                self._label.props('outlined dense maxlength=100 aria-label="Label"')
+                self._label.on("keydown.enter", self._say_label)
+                self._button("Label", self._say_label)
         self._dialog.on("hide", self._closed)
 
     def _button(self, text: str, act: Callable[[], Awaitable[None]], look: str = "") -> ui.button:
@@ -113,6 +118,18 @@ class AlertDetail:
         if text:
             self._remark.set_value("")
             await self._say("comment", text=text)
+
+    async def _say_label(self) -> None:
+        label = str(self._label.value or "").strip()
+        if self._id is None or not label:
+            return
+        try:
+            await self._gateway.operator.label(self._id, label, by="operator")
+        except ApiError as error:
+            ui.notify(error.detail, type="negative", timeout=8000)
+            return
+        self._label.set_value("")
+        ui.notify(f"Labelled {label}. The next version learns from it.", type="info")
 
     async def _shelve(self, hours: int) -> None:
         alert = self._gateway.views.alerts.get(self._id or "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from streams.evidence_words import sentence
+from streams.evidence_words import fault_words, sentence
 from streams.gateway.alert_context import AlertContext, EventAnswer, NeighbourAnswer, SimilarAnswer
 from streams.gateway.page_html import (
     Content,
@@ -86,6 +86,8 @@ def evidence(alert: Alert) -> str:
         ("From the log", f"partition {found.partition}, offsets {found.first_offset:,} to {found.last_offset:,}"),
         ("Alert id", Html(f"{code(alert.id)}, revision {alert.revision}")),
     ]
+    if found.likely_fault is not None:
+        rows.insert(5, ("Looks like", fault_words(found.likely_fault)))
     if not found.detectors:
         rows = [row for row in rows if row[0] != "Seen by"]
     if alert.acknowledged_by:

@@ -13,7 +13,7 @@ from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, empty, esc, facts, link, small, table, tile
 from streams.gateway.page_shell import markup, panel, set_content, shell
 from streams.gateway.page_words import DECISION, OTHER
-from streams.model_card import CAVEATS, NOT_FOR, USE, card, words
+from streams.model_card import CAVEATS, NOT_FOR, USE, card, fault_columns, fault_rows, words
 from streams.model_records import ModelVersion
 from streams.wording import number
 
@@ -47,6 +47,7 @@ class CardPage:
             with ui.element("div").classes("lt-two even"):
                 with ui.element("div").classes("lt-stack"):
                     self._gate = self._section("Gate", "this version beside the champion of that time")
+                    self._faults = self._section("Faults told apart", "labelled periods that were left out")
                     self._training = self._section("Figures of training")
                     self._use = self._section("Use and caveats")
                 with ui.element("div").classes("lt-stack"):
@@ -70,6 +71,7 @@ class CardPage:
         found = card(version)
         set_content(self._head, _head(found))
         set_content(self._gate, _gate(found["gate"], found["stages"]))
+        set_content(self._faults, _faults(found["faults"]))
         set_content(self._training, _figures(found["training"], "No version came of it."))
         set_content(self._data, _data(found["data"]))
         set_content(self._left_out, _figures(found["hygiene"], "Nothing is recorded."))
@@ -111,6 +113,14 @@ def _gate(gate: Mapping[str, Mapping[str, float]], stages: Sequence[Mapping[str,
         (words(name), number(sides.get("candidate")), number(sides.get("champion"))) for name, sides in gate.items()
     ]
     return f'<div class="lt-stack">{said}{table(["Figure", "This version", "Champion"], rows, right=[1, 2])}</div>'
+
+
+def _faults(faults: Mapping[str, Any] | None) -> str:
+    if faults is None:
+        return small("Nobody has labelled a period of a twin of this type.", "lt-muted")
+    heads = fault_columns(faults["classes"])
+    matrix = table(heads, fault_rows(faults), right=range(1, len(heads))) if faults["classes"] else ""
+    return f'<div class="lt-stack"><p>{esc(faults["why"])}</p>{matrix}</div>'
 
 
 def _figures(figures: Mapping[str, float], nothing: str) -> str:

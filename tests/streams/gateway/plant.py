@@ -18,6 +18,7 @@ import orjson
 
 from deploy.feeds.water_fleet import water_declarations, water_interfaces
 from deploy.feeds.water_plant import WaterPlant, simulate
+from models.fault_report import FaultReport
 from models.origin import Compute, Energy, Origin
 from streams import clients
 from streams.alarm_rates import AlarmCount, AlarmRate
@@ -219,6 +220,18 @@ def _alarm_rates() -> list[AlarmRate]:
 
 
 _ENERGY = Energy(0.021, 0.052, 0.0, 0.035, False, "estimated: CPU time at 8 W for all 2 threads (as set)", "world average")
+_FAULTS = FaultReport(
+    kept=True,
+    why="leak, normal: accuracy 0.75 on left-out periods, 0.50 by always saying the most frequent one",
+    labels={"leak": 4, "normal": 4},
+    classes=("leak", "normal"),
+    accuracy=0.75,
+    majority=0.5,
+    precision=(0.667, 1.0),
+    recall=(1.0, 0.5),
+    f1=(0.8, 0.667),
+    confusion=((4, 0), (2, 2)),
+)
 _COMPUTE = Compute(18.7, 18.2, "cpu", {"livetwin": "0.1.0", "python": "3.11.7", "torch": "2.15.0"}, _ENERGY)
 
 
@@ -277,6 +290,7 @@ def _models(kinds: list[str], swapped_ns: int) -> list[tuple[bytes, bytes]]:
                     time_ns=wall - (4 - number) * 60 * NS,
                     figures=figures,
                     origin=_origin(number),
+                    faults=_FAULTS if number > 1 else None,
                     compute=_COMPUTE,
                 )
             )

@@ -12,7 +12,7 @@ import pytest
 
 from streams.clients import read_to_end
 from streams.model_records import ModelCommand
-from streams.records import AlertCommand, DemoCommand
+from streams.records import AlertCommand, DemoCommand, Feedback
 from tests.streams.gateway.conftest import Running
 from tests.streams.gateway.plant import BESIDE, LEAK, NOTE, NS, STEP_S
 
@@ -176,9 +176,12 @@ def test_a_version_has_a_model_card_as_json_and_markdown(http: httpx.Client) -> 
     assert card["gate"] == {"loss": {"candidate": -0.395, "champion": -0.375}}
     assert card["hygiene"] == {"alerted": 12.0}
     assert card["compute"]["energy"]["wh"] == pytest.approx(0.073)
+    assert card["faults"]["confusion"] == [[4, 0], [2, 2]]
+    assert http.get("/v1/models/water.junction/versions/0001-ab12cd34").json()["faults"] is None
     text = http.get("/v1/models/water.junction/versions/0002-ef56ab78/card.md")
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
     assert "| energy | 0.073 Wh (processor 0.021, memory 0.052, GPU 0) |" in text.text
+    assert "| normal | 2 | 2 | 1 | 0.5 | 0.667 |" in text.text
     problem(http.get("/v1/models/water.junction/versions/0009-none"), 404)
     problem(http.get("/v1/models/no.such/versions/0002-ef56ab78"), 404)
 
@@ -286,6 +289,19 @@ def test_what_an_operator_says_of_an_alert_becomes_one_command(http: httpx.Clien
     problem(http.post("/v1/alerts/none-such:acknowledge"), 404)
     problem(http.post(f"/v1/alerts/{alert}:comment", json={"text": ""}), 422)
     problem(http.post(f"/v1/alerts/{alert}:shelve", json={"until": "soon"}), 400)
+
+
+def test_a_label_is_feedback_of_the_period_of_the_alert(http: httpx.Client, running: Running) -> None:
+    alert = running.plant.alerts[1]
+    answer = http.post(f"/v1/alerts/{alert.id}:label", json={"label": " leak ", "by": "kim"})
+    assert answer.status_code == 202, answer.text
+    given = [Feedback.model_validate_json(one.value) for one in records(running, running.topics.feedback)]
+    (found,) = (one for one in given if one.by == "kim")
+    until_ns = (alert.cleared_ns or alert.updated_ns) + 1
+    assert found == Feedback(asset=alert.asset, from_ns=alert.onset_ns, to_ns=until_ns, label="leak", by="kim", alert_id=alert.id)
+    assert Feedback.model_validate(answer.json()) == found
+    problem(http.post("/v1/alerts/none-such:label", json={"label": "leak"}), 404)
+    problem(http.post(f"/v1/alerts/{alert.id}:label", json={"label": " "}), 422)
 
 
 def test_model_commands_reach_the_trainer_or_say_why_not(http: httpx.Client, running: Running) -> None:

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from streams import clients
-from streams.records import AlertCommand, DemoCommand
+from streams.records import AlertCommand, DemoCommand, Feedback
 from tests.streams.gateway.conftest import Running, await_answer, free_port, gateway_process
 from tests.streams.gateway.plant import LEAK, NOTE, NS
 
@@ -224,7 +224,7 @@ def _contains(text: str) -> re.Pattern[str]:
     return re.compile(re.escape(text))
 
 
-def test_an_alert_opens_with_its_evidence_and_can_be_acknowledged(page: Page, running: Running) -> None:
+def test_an_alert_opens_with_its_evidence_and_can_be_acknowledged_and_labelled(page: Page, running: Running) -> None:
     page.goto("/alerts")
     page.get_by_role("link", name="Junction 203").click()
     dialog = page.locator(".lt-dialog")
@@ -236,6 +236,12 @@ def test_an_alert_opens_with_its_evidence_and_can_be_acknowledged(page: Page, ru
     found = aside(clients.read_to_end(running.bootstrap, running.topics.alert_commands))
     commands = [AlertCommand.model_validate_json(one.value) for one in found]
     assert any(one.action == "acknowledge" and one.alert_id == running.plant.alerts[0].id for one in commands)
+    dialog.get_by_placeholder(_contains("What was it?")).fill("leak")
+    dialog.get_by_role("button", name="Label", exact=True).click()
+    expect(page.get_by_text("Labelled leak.")).to_be_visible()
+    labels = aside(clients.read_to_end(running.bootstrap, running.topics.feedback))
+    given = [Feedback.model_validate_json(one.value) for one in labels]
+    assert any((one.alert_id, one.label) == (running.plant.alerts[0].id, "leak") for one in given)
 
 
 def test_a_fault_is_switched_on_from_the_demo_page(page: Page, running: Running) -> None:

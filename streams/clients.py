@@ -93,9 +93,12 @@ def consumer(bootstrap: str, *topics: str, group: str | None = None, client_id: 
     return Consumer(*topics, bootstrap_servers=bootstrap, group_id=group, client_id=client_id, **{**settings, **more})
 
 
-async def next_records(consumer: AIOKafkaConsumer, stop: asyncio.Event, *, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+async def next_records(
+    consumer: AIOKafkaConsumer, stop: asyncio.Event, *, timeout_ms: int, max_records: int | None = None
+) -> dict[TopicPartition, list[Any]]:
     """What `getmany` gives within the time; nothing, and at once, where `stop` is set meanwhile."""
-    polling, stopping = asyncio.ensure_future(consumer.getmany(timeout_ms=timeout_ms)), asyncio.ensure_future(stop.wait())
+    polling = asyncio.ensure_future(consumer.getmany(timeout_ms=timeout_ms, max_records=max_records))
+    stopping = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return dict(polling.result()) if polling.done() else {}

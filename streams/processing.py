@@ -9,7 +9,8 @@ written again after a crash is the same record. The order within a batch is what
   3. ship the outputs, among them the announcement of a version that serves from the end of this batch on;
   4. wait until the broker has acknowledged them;
   5. commit the offsets. A crash repeats, never skips.
-One batch is fetched and folded while the one before it goes through 2 to 5; none is scored before 3 is done for the one before.
+One batch is fetched and folded while the one before it goes through 2 and 3; none is scored before 3 is done for the one before.
+4 and 5 go on meanwhile.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from models.weight_sources import WeightSources
 from streams import clients, models_topic
+from streams.committing import Committing
 from streams.definitions import Definitions, follow_definitions, read_definitions
 from streams.ending import ended
 from streams.micro_batch import Announcement, FoldedBatch, slices
@@ -39,7 +41,6 @@ from streams.usage_report import UsageReport
 
 log = logging.getLogger(__name__)
 
-COMMIT_EVERY_S = 0.5
 STILL_S = 10.0  # for which a processor that is told to stop waits for a broker that acknowledges nothing
 
 
@@ -86,8 +87,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         self._shipping: Shipping
         self._definitions: Definitions
         self._outbox = Outbox(self._producer)
-        self._uncommitted = False
-        self._committed_at = 0.0
+        self._committing: Committing
         self._saving: Saving
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,6 +132,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             )
             self._saving = Saving(self._partitions, self._outbox, self._topics.checkpoint, every_s=self._checkpoint_every_s)
             self._shipping = Shipping(self._producer, self._outbox, self._topics, self._partitions, self.stats)
+            self._committing = Committing(self._consumer, self._topics.telemetry, self._partitions, self._outbox)
             await self._consumer.start()
             self._consumer.subscribe([self._topics.telemetry], listener=self)
             await self._loop(stop, followers)
@@ -140,8 +141,9 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             halt.set()
             if self._scoring is not None:
-                self._scoring.cancel()  # none is under way but after an error
-                followers.append(self._scoring)
+                for left in filter(None, (self._scoring, self._committing.under_way)):
+                    left.cancel()  # none is under way but after an error
+                    followers.append(left)
             await asyncio.shield(self._close(followers))
 
     async def _close(self, followers: list[asyncio.Task[None]]) -> None:
@@ -159,7 +161,9 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._scored()
             async with self._lock:
                 await self._take_over()
-            found = await self._consumer.getmany(timeout_ms=self._batch_wait_ms, max_records=self._batch_max_records)
+            found = await clients.next_records(
+                self._consumer, stop, timeout_ms=self._batch_wait_ms, max_records=self._batch_max_records
+            )
             async with self._lock:
                 await self._micro_batch([record for records in found.values() for record in records])
                 if self._saving.due:
@@ -172,7 +176,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         records = self._partitions.wanted(records)
         if not records and not self._under_way:
             await self._shipping.switch()
-            await self._maybe_commit()
+            await self._committing.idle()
         for part in slices(records) or [[]]:
             if part:
                 await self._pass_on(await asyncio.to_thread(self._partitions.fold, part))
@@ -188,9 +192,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         await asyncio.sleep(0)  # its thread begins before the next records are taken out of what was fetched
 
     async def _score(self, batch: FoldedBatch) -> None:
-        await self._shipping.ship(await asyncio.to_thread(self._partitions.score, batch))
-        self._uncommitted = True
-        await self._maybe_commit()
+        self._committing.shipped(await self._shipping.ship(await asyncio.to_thread(self._partitions.score, batch)))
 
     @property
     def _under_way(self) -> bool:
@@ -212,32 +214,11 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(0.02)
         return False
 
-    async def _maybe_commit(self) -> None:
-        now = time.monotonic()
-        if self._uncommitted and now - self._committed_at >= COMMIT_EVERY_S:
-            await self._commit()
-
-    async def _commit(self) -> None:
-        """Offsets of what is acknowledged. A commit that the group refuses (a rebalance is under way) is tried after it.
-
-        Here and below: no batch may be on its way meanwhile, or what is acknowledged would be another's.
-        """
-        await self._outbox.acknowledged()
-        offsets = {TopicPartition(self._topics.telemetry, p): at for p, at in self._partitions.commit_offsets().items()}
-        self._committed_at = time.monotonic()
-        self._uncommitted = False
-        if offsets:
-            try:
-                await self._consumer.commit(offsets)
-            except (KafkaError, IllegalStateError) as error:
-                log.info("commit-refused", extra={"found": repr(error)})
-                self._uncommitted = True
-
     async def _settle(self) -> None:
         """Leave nothing behind: outputs acknowledged, offsets committed, checkpoints written."""
         await self._scored()
         if self._partitions.live:
-            await self._commit()
+            await self._committing.all()
             await self._saving.all()
 
     # ── partitions come and go ──────────────────────────────────────────────────────────────────────────────────────
@@ -261,6 +242,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         if assigned == self._partitions.live and epoch in (self._generation, -1):
             return
         await self._scored()
+        await self._committing.settled()
         committed: dict[int, int] = {}
         places = [TopicPartition(self._topics.telemetry, partition) for partition in assigned]
         begins, ends = await self._consumer.beginning_offsets(places), await self._consumer.end_offsets(places)

@@ -44,8 +44,11 @@ class Shipping:
         self._partitions = partitions
         self._stats = stats
 
-    async def ship(self, outputs: Outputs) -> None:
-        """Ship what one batch gave; acknowledged before the next one is shipped."""
+    async def ship(self, outputs: Outputs) -> dict[int, int]:
+        """Ship what one batch gave; acknowledged before the next one is shipped.
+
+        Returns, by partition, the offset up to which all is acknowledged: that of the batch before.
+        """
         self._stats.counts.update(outputs.counts)
         if outputs.definitions or outputs.announced:
             for name, definition in outputs.definitions:
@@ -55,6 +58,7 @@ class Shipping:
             await self._outbox.acknowledged()
         # the batch before must be safe before its successor is shipped: at most one batch is under way
         await self._outbox.acknowledged()
+        acknowledged = self._partitions.commit_offsets()
         for topic, partition, key, value, headers in outputs.records:
             self._outbox.put(topic, partition, key, value, headers)
         self._partitions.passed(outputs)
@@ -68,6 +72,7 @@ class Shipping:
                 )
             )
             log.info("refused", extra={"records": len(outputs.refused), "first": outputs.refused[0].message})
+        return acknowledged
 
     async def switch(self) -> None:
         """Nothing came: a version that is ready is switched to all the same."""

@@ -58,7 +58,9 @@ def batches() -> list[list[PlainRecord]]:
 class Owner:
     """Partitions 0 and 1 from their beginning, without a broker."""
 
-    def __init__(self, folder: Path, *, committed: int = 0, rates_every_s: float = math.inf) -> None:
+    def __init__(
+        self, folder: Path, topics: Topics | None = None, *, committed: int = 0, rates_every_s: float = math.inf
+    ) -> None:
         self.folder = folder
         self.view, definitions = ModelsView(), Definitions()
         definitions.apply(f"type/{TYPE.id}".encode(), orjson.dumps(INTERFACE))
@@ -68,7 +70,8 @@ class Owner:
             definitions.apply(*Homes.claim(asset, number % 2))
         self.champions = Champions(self.view, VersionShelf(WeightSources()))
         past = PastOf(self.view, definitions, self.champions.shelf, skip_missing=False)
-        self.partitions = Partitions("", Topics("t."), definitions, self.view, self.champions, past, rates_every_s=rates_every_s)
+        topics = topics or Topics("t.")
+        self.partitions = Partitions("", topics, definitions, self.view, self.champions, past, rates_every_s=rates_every_s)
         for partition in (0, 1):
             self.partitions.own(partition, position=0, committed=committed, epoch=1)
 

@@ -1,15 +1,18 @@
 """The alarm threshold of each twin: the surprise from which it alarms, moved online until it alarms as often as was asked for.
 
-In:   heights of closed steps (`models.risk`: what K of the last N surprises reach), in each twin's order; the version's promise.
+In:   heights of closed steps (`models.risk`: what K of the last N surprises reach), in each twin's order; what the version
+      promises: a threshold, and how far peaks of its type reach.
 Out:  the threshold in force at each step, in decades (-log10 p); the state is a dict of plain arrays, for checkpoints as it is.
 Pure and exact: the same heights in the same order give the same bits, whatever the boundaries of the calls.
 
 A version promises a threshold for the stretch that it learnt from. A plant drifts, and each twin is strange in its own way. So
-the threshold is read off what the twin itself does: peaks that begin REACH decades below the promised one, counted in blocks of
-steps. Their rate, and how far they reach, tell where as many alarms come as were asked for; the promise counts as some peaks.
+the threshold is read off what the twin itself does: peaks that begin where PEAKS of them come for each alarm that is asked for,
+counted in blocks of steps. Their rate, and how far they reach, tell where as many alarms come as were asked for; the promise
+counts as some peaks. Tails are not quite exponential, and some twins are so quiet that no peak comes. So alarms are counted, too:
+each moves the threshold up by STEP decades, and the time in which one was asked for moves it down by as much.
 
-What lasts is not learnt away. However long a stretch of peaks lasts, it is one; a peak that is an alarm counts as one that
-reached the threshold and no further; memory is long, and the threshold stays within BOUNDS of the promised one.
+What lasts is not learnt away. However long a stretch of peaks or an alarm lasts, it is one; a peak that is an alarm counts as one
+that reached the threshold and no further; memory is long, the threshold rises slowly and stays within BOUNDS of the promised one.
 
 Sources: Siffer et al., Anomaly Detection in Streams with Extreme Value Theory, KDD 2017 (peaks over a threshold, online); Gibbs
 and Candès, Adaptive Conformal Inference Under Distribution Shift, NeurIPS 2021 (a threshold that follows its own errors).
@@ -18,6 +21,7 @@ and Candès, Adaptive Conformal Inference Under Distribution Shift, NeurIPS 2021
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +35,17 @@ from models.waves import waves
 from models.windows import DAY_NS
 
 BLOCK = 32  # steps of the event-time grid
-REACH = 1.8  # decades below the promised threshold where peaks begin, less where they would be too many
-PEAKS_A_BLOCK = 0.2  # most that is expected of a twin that is as promised
+PEAKS = 16.0  # that a twin that is as promised has for each alarm asked for; fewer where they would be too many:
+PEAKS_A_BLOCK = 0.2
 MEMORY = 400.0  # blocks, after which a peak counts 1/e
-PROMISED_RATE, PROMISED_SIZE = 2.0, 8.0  # peaks that the version's promise counts as: of their rate, of their size
+# decades that peaks reach where nothing else is known: p-values give 1/ln 10 where all steps say the same, else down to a third
+SIZE = 1 / (2 * math.log(10))
+PROMISED_RATE, PROMISED_SIZE = 4.0, 12.0  # peaks that the version's promise counts as: of their rate, of their size
 BOUNDS = (0.5, 2.5)  # of the promised threshold
-CARRIED = 0.25  # of what was seen under one version counts under the next
-RISE = 0.015  # decades by which a threshold rises in a block at most
+CARRIED, CARRIED_OFFSET = 0.75, 0.9  # of what was seen under one version counts under the next: peaks, alarms
+RISE = 0.02  # decades by which a threshold rises in a block at most
+STEP = 0.4  # decades by which an alarm moves the threshold, up to
+MOST_OFFSET = 2.0  # either way
 NEVER = 30.0  # threshold of twins that are still learning
 
 Ints = NDArray[np.int64]
@@ -51,20 +59,38 @@ class Promises:
     mark: Ints
     threshold: Floats  # decades
     rate: Floats  # alarms a block asked for
+    size: Floats  # decades that a peak reaches beyond where it begins, mean
 
     @classmethod
     def of(cls, served: Sequence[Served | None], period_ns: int) -> Promises:
-        blocks_a_day = DAY_NS / (BLOCK * period_ns)
         return cls(
             np.array([0 if one is None else _mark(one) for one in served], np.int64),
             np.array([NEVER if one is None else -np.log10(one.alarm_p) for one in served], np.float64),
-            np.array([0.0 if one is None else one.alarms_per_twin_day / blocks_a_day for one in served], np.float64),
+            np.array([0.0 if one is None else alarms_a_block(one.alarms_per_twin_day, period_ns) for one in served], np.float64),
+            np.array([1.0 if one is None else one.peak_size for one in served], np.float64),
         )
 
     def at(self, version: Ints, learning: NDArray[np.bool_]) -> Promises:
         """Of steps: (M,) `version` is a place in these."""
         mark, threshold = np.where(learning, 0, self.mark[version]), np.where(learning, NEVER, self.threshold[version])
-        return Promises(mark, threshold, self.rate[version])
+        return Promises(mark, threshold, self.rate[version], self.size[version])
+
+
+def alarms_a_block(alarms_per_twin_day: float, period_ns: int) -> float:
+    return alarms_per_twin_day * BLOCK * period_ns / DAY_NS
+
+
+def peaks_an_alarm(rate: Floats | float) -> Floats:
+    """Peaks that a twin as promised has for each alarm, where `rate` alarms a block are asked for."""
+    return np.asarray(np.clip(PEAKS_A_BLOCK / rate, 2.0, PEAKS))
+
+
+def reach(size: Floats | float, rate: Floats | float) -> Floats:
+    """Decades from where peaks begin to the threshold that a version promises.
+
+    Sizes are taken for exponential; of an unknown mean, so the chance to pass a threshold falls as a power.
+    """
+    return np.asarray(PROMISED_SIZE * size * np.expm1(np.log(peaks_an_alarm(rate)) / PROMISED_SIZE))
 
 
 def _mark(served: Served) -> int:
@@ -82,6 +108,8 @@ class OnlineThresholds(RowArrays):
             "block": np.zeros(capacity, np.int64),  # number of the block under way
             "highest": np.zeros(capacity, np.float32),  # height in it so far, decades
             "beyond": np.zeros(capacity, np.bool_),  # whether the block before passed the start
+            "alarmed": np.zeros(capacity, np.bool_),  # whether it reached the threshold
+            "offset": np.zeros(capacity, np.float64),  # decades by which alarms have moved the threshold
             "start": np.zeros(capacity, np.float64),  # decades from which a peak begins
             "threshold": np.zeros(capacity, np.float64),  # decades from which a twin alarms
             # fading: blocks in which a peak may begin, peaks, those below the threshold, decades beyond the start of all peaks
@@ -107,36 +135,41 @@ class OnlineThresholds(RowArrays):
         for among in waves(row[known]):
             at = known[among]
             source = starts[at]
-            self._enter(row[at], block[source], promise.mark[source], promise.threshold[source], promise.rate[source])
+            self._enter(row[at], block[source], promise.mark[source], promise, source)
             threshold[at] = a["threshold"][row[at]]
             a["highest"][row[at]] = np.maximum(a["highest"][row[at]], highest[at])
         return np.repeat(threshold, np.diff(np.append(starts, len(rows))))
 
-    def _enter(self, rows: Ints, block: Ints, mark: Ints, promised: Floats, rate: Floats) -> None:
+    def _enter(self, rows: Ints, block: Ints, mark: Ints, promise: Promises, source: Ints) -> None:
         """Close the blocks that lie behind, and settle the threshold of the one that begins; each row once."""
         a = self.arrays
         moved = np.flatnonzero((a["block"][rows] != block) | (a["version"][rows] != mark))
         if not len(moved):
             return
-        rows, block, mark = rows[moved], block[moved], mark[moved]
-        promised, rate = promised[moved], rate[moved]
+        rows, block, mark, source = rows[moved], block[moved], mark[moved], source[moved]
+        promised, rate, size = promise.threshold[source], promise.rate[source], promise.size[source]
         before = a["version"][rows]
         top, start, threshold = a["highest"][rows].astype(np.float64), a["start"][rows], a["threshold"][rows]
-        beyond = (before != 0) & (top >= start)
+        known, swapped = before != 0, (before != 0) & (before != mark)
+        beyond = known & (top >= start)
         may_begin = ~a["beyond"][rows]  # what was beyond the start before is the same peak still: nothing is learnt from it
         peak = beyond & may_begin
-        seen = np.stack([may_begin, peak, peak & (top < threshold), peak * (np.minimum(top, threshold) - start)], axis=1)
+        excess = np.maximum(np.minimum(top, threshold) - start, 0.0)
+        seen = np.stack([may_begin, peak, peak & (top < threshold), peak * excess], axis=1)
         faded = a["sums"][rows] * np.where(may_begin, 1 - 1 / MEMORY, 1.0)[:, None] + seen
-        sums = np.where((before != 0)[:, None], faded, 0.0)
-        sums[before != mark] *= CARRIED
-        reach = np.clip(np.log10(PEAKS_A_BLOCK / rate), 0.3, REACH)
-        peaks_a_block = (sums[:, 1] + PROMISED_RATE) / (sums[:, 0] + PROMISED_RATE / (rate * 10.0**reach))
-        # sizes are taken for exponential; of an unknown mean, so the chance to pass a threshold falls as a power
-        size = sums[:, 2] + PROMISED_SIZE
-        excess = sums[:, 3] + reach / np.expm1(reach * np.log(10) / PROMISED_SIZE)
-        found = promised - reach + excess * np.expm1(np.log(peaks_a_block / rate) / size)
+        sums = np.where(known[:, None], faded, 0.0)
+        sums[swapped] *= CARRIED
+        alarmed, still = known & (top >= threshold), a["alarmed"][rows]
+        moves = np.where(still | ~known, 0.0, STEP * (alarmed - rate))
+        offset = np.clip(a["offset"][rows] + moves, -MOST_OFFSET, MOST_OFFSET)
+        offset[swapped] *= CARRIED_OFFSET
+        peaks, below = peaks_an_alarm(rate), reach(size, rate)
+        peaks_a_block = (sums[:, 1] + PROMISED_RATE) / (sums[:, 0] + PROMISED_RATE / (rate * peaks))
+        count = sums[:, 2] + PROMISED_SIZE
+        found = promised - below + (sums[:, 3] + size * PROMISED_SIZE) * np.expm1(np.log(peaks_a_block / rate) / count) + offset
         most = np.where(before == mark, np.minimum(threshold + RISE, BOUNDS[1] * promised), BOUNDS[1] * promised)
         a["threshold"][rows] = np.round(np.clip(found, BOUNDS[0] * promised, most), 4)
-        a["start"][rows] = np.round(promised - reach, 4)
+        a["start"][rows] = np.round(promised - below, 4)
         a["version"][rows], a["block"][rows], a["sums"][rows], a["beyond"][rows] = mark, block, sums, beyond
+        a["alarmed"][rows], a["offset"][rows] = alarmed, offset
         a["highest"][rows] = 0

@@ -97,6 +97,11 @@ class Served(Protocol):
         ...
 
     @property
+    def peak_size(self) -> float:
+        """Decades of surprise that the highest of a few steps reaches beyond where peaks begin, mean (`models.alarm_rate`)."""
+        ...
+
+    @property
     def detector_steps(self) -> Mapping[str, int]:
         """Detectors, in the order in which `Scores` names them, with the steps over which each compares."""
         ...

@@ -25,6 +25,7 @@ from models.detectors import DETECTORS, Detectors, Layout
 from models.fault_file import NO_FAULTS, FaultNames, Faults
 from models.fault_head import FaultHead
 from models.network import Architecture
+from models.online_threshold import SIZE
 from models.passes import same_widths
 from models.port import LEARNING, Scores, VersionRefused
 from models.recorded import recorded
@@ -61,6 +62,7 @@ class VersionInfo:
     stuck_runs: StuckRuns = NOTHING  # neither did they of these
     holdout_steps: int | None = None  # newest steps that it did not learn from; None: a version of before, 15 %
     faults: FaultNames = NO_FAULTS
+    peak_size: float = SIZE  # nor of how far peaks of its type reach
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,6 +133,10 @@ class ServedModel:
     @property
     def alarm_p(self) -> float:
         return self.info.alarm_p
+
+    @property
+    def peak_size(self) -> float:
+        return self.info.peak_size
 
     @property
     def detector_steps(self) -> dict[str, int]:

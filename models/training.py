@@ -215,7 +215,7 @@ def train(
     model = ServedModel(info, detectors, sha256="", device="cpu")
     surprise = fit_all_tables(model, bad_marked(block, good), split.calibrate, levels, patterns)  # (A, T)
     chosen = alarm_rate.choose(surprise, block.period_ns, alarms_per_twin_day)
-    info = replace(info, alarm_p=chosen.alarm_p)
+    info = replace(info, alarm_p=chosen.alarm_p, peak_size=chosen.peak_size)
 
     # which fault an alarm looks like
     faults, report = None, None
@@ -239,6 +239,7 @@ def train(
         "steps": float(steps),
         "parameters": float(sum(p.numel() for p in network.parameters())),
         "alarm_p": chosen.alarm_p,
+        "peak_size": chosen.peak_size,
         "calibration_alarms_per_twin_day": chosen.alarms_per_twin_day,
         "calibration_twin_days": chosen.twin_days,
         "seconds": time.perf_counter() - began,

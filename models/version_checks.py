@@ -21,6 +21,7 @@ from twin.types import TwinType
 
 KEEPS = "the version before keeps serving"
 ALARM_P_RANGE = (10.0**-SURPRISE_MAX, 0.1)  # no p-value is smaller; beyond the other end normal steps would be alarms
+PEAK_SIZES = (0.01, 10.0)  # decades
 GROSS = 1e4  # spreads by which a step is off that every version must find strange
 STRANGE = 2.0  # surprise that such a step must have at least: one in a hundred
 SEEING = 0.5  # share of the twins on which it does
@@ -82,6 +83,8 @@ def sound(info: VersionInfo, tensors: Mapping[str, Tensor], detectors: Detectors
     low, high = ALARM_P_RANGE
     if not low <= info.alarm_p <= high:
         raise refuse("non-finite", f"alarm_p is {info.alarm_p}, expected between {low:g} and {high:g}")
+    if not PEAK_SIZES[0] <= info.peak_size <= PEAK_SIZES[1]:
+        raise refuse("non-finite", f"peak_size is {info.peak_size}, expected between {PEAK_SIZES[0]:g} and {PEAK_SIZES[1]:g}")
     if not 0 < info.alarms_per_twin_day < float("inf"):
         raise refuse("non-finite", f"alarms_per_twin_day is {info.alarms_per_twin_day}, expected a number above 0")
 

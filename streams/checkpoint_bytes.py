@@ -5,9 +5,9 @@ Out:  bytes, and both back to the bit; checkpoints of older schemas come back in
 
     b"LTCP" | schema, 2 bytes | size of what follows, 4 bytes | zstd of: header's length, 4 bytes | header, JSON | arrays
 
-Schema 1 was a safetensors file of whole rings; schema 2 had no alarm threshold of the twin's own, schema 3 no
-counts of its alarms. A new schema: raise SCHEMA,
-and add to MIGRATIONS what leads from the one before to it; checkpoints go through the table step by step.
+Schema 1 was a safetensors file of whole rings; schema 2 had no alarm threshold of the twin's own, schema 3 no counts of its
+alarms; in schema 4 peaks began elsewhere. A new schema: raise SCHEMA, and add to MIGRATIONS what leads from the one before to it;
+checkpoints go through the table step by step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from twin.errors import CheckpointRefused
 from twin.plausible import recent_of
 from twin.row_state import from_rings
 
-SCHEMA = 4
+SCHEMA = 5
 WAY_OUT = "its partition is folded again from the beginning of the log"
 _MAGIC = b"LTCP"
 _MOST_BYTES = 1 << 28  # unpacked: a claim beyond it is damage
@@ -124,4 +124,11 @@ def _from_3(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     return header, arrays | fresh
 
 
-MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """Peaks begin elsewhere now: the twin begins at the threshold its version promises."""
+    kept = {name: array for name, array in arrays.items() if not name.startswith("threshold.")}
+    fresh = {f"threshold.{name}": np.atleast_1d(array) for name, array in OnlineThresholds(1).export(0).items()}
+    return header, kept | fresh
+
+
+MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}

@@ -35,7 +35,7 @@ class KnowsAll:
     """What `Kind` and `Twin` ask of a version when they are made."""
 
     name, version, sha256 = "bench.pump", "0001", ""
-    alarm_p, alarms_per_twin_day = ALARM_P, 20.0
+    alarm_p, alarms_per_twin_day, peak_size = ALARM_P, 20.0, 0.25
 
     def rows(self, assets: list[str]) -> NDArray[np.int64]:
         return np.zeros(len(assets), np.int64)

@@ -177,6 +177,7 @@ FILES: dict[str, tuple[Callable[[Trained], Made], str]] = {
     ),
     "a threshold of none": (lambda t: rewritten(t, alarm_p=0.0), "non-finite: .*alarm_p is 0.0, expected between"),
     "a threshold that all steps pass": (lambda t: rewritten(t, alarm_p=0.9), "non-finite: .*alarm_p is 0.9, expected between"),
+    "peaks of no size": (lambda t: rewritten(t, peak_size=0.0), "non-finite: .*peak_size is 0.0, expected between"),
     "a threshold that is no number": (lambda t: rewritten(t, alarm_p=float("nan")), "non-finite: .*alarm_p is nan, expected"),
     "a threshold that no step passes": (
         lambda t: rewritten(t, alarm_p=1e-300),

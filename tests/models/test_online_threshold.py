@@ -6,15 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal, stats
 
+from models.alarm_rate import choose
 from models.online_threshold import BLOCK, BOUNDS, NEVER, OnlineThresholds, Promises
 from models.risk import RiskState
 
-PROMISED, TARGET_A_BLOCK = 4.2, 0.02 * BLOCK / 288  # decades; 0.02 alarms a day of 288 steps
+PROMISED, TARGET_A_BLOCK, SIZE = 3.3, 0.02 * BLOCK / 288, 0.35  # decades; 0.02 alarms a day of 288 steps; decades
 WEEK = 2016
 
 
 def promises(count: int, mark: int = 1) -> Promises:
-    return Promises(np.full(count, mark), np.full(count, PROMISED), np.full(count, TARGET_A_BLOCK))
+    return promised(np.full(count, mark))
+
+
+def promised(marks: NDArray[np.int64]) -> Promises:
+    """By versions of these marks, for each step."""
+    return Promises(marks, *(np.full(len(marks), one) for one in (PROMISED, TARGET_A_BLOCK, SIZE)))
 
 
 def surprises(twins: int, steps: int, *, stretch: float = 1.0, memory: float = 0.9, seed: int = 0) -> NDArray[np.float32]:
@@ -47,9 +53,24 @@ def test_twins_that_are_stranger_than_promised_come_to_alarm_about_as_often_as_a
 
 
 def test_twins_that_are_as_promised_stay_near_the_promise() -> None:
-    _, thresholds, alarm = followed(surprises(40, 4 * WEEK, stretch=1.2))
+    _, thresholds, alarm = followed(surprises(40, 4 * WEEK))
     assert np.abs(thresholds[:, -1] - PROMISED).max() < 1.2
     assert onsets_over_target(alarm) < 1.5
+
+
+def test_twins_so_quiet_that_no_peak_comes_come_to_alarm_about_as_often_as_asked_for() -> None:
+    height, thresholds, _ = followed(surprises(16, 40 * WEEK, stretch=0.55))
+    later = np.s_[:, 20 * WEEK :]
+    assert (height[later] >= PROMISED).sum() == 0
+    assert 0.6 < onsets_over_target(height[later] >= thresholds[later]) < 1.6
+
+
+def test_a_promise_learnt_from_two_days_of_a_type_holds_for_weeks_of_its_twins() -> None:
+    surprise = surprises(40, 576 + 6 * WEEK)
+    chosen = choose(surprise[:, :576], 300 * 10**9, 0.02)
+    height = RiskState(40).heights(np.repeat(np.arange(40), 6 * WEEK), surprise[:, 576:].ravel()).height.reshape(40, -1)
+    assert 0.2 < onsets_over_target(height >= -np.log10(chosen.alarm_p)) < 1.25
+    assert 0.05 < chosen.peak_size < 0.4
 
 
 def test_a_fault_that_stays_is_not_learnt_away() -> None:
@@ -84,11 +105,14 @@ def test_the_next_version_goes_on_with_part_of_what_was_seen_and_a_twin_it_does_
     state = OnlineThresholds(1)
     height = RiskState(1).heights(rows, surprise).height
     last = state.follow(rows, step, height, promises(len(rows)))[-1]
-    one = rows[:1]
+    one, seen, moved = rows[:1], state.arrays["sums"][0].copy(), state.arrays["offset"][0]
     unknown = state.follow(one, step[-1:] + 1, height[:1], promises(1, mark=0))
     assert unknown.tolist() == [NEVER] or unknown.tolist() == [PROMISED]
     after = state.follow(one, step[-1:] + 2, height[:1], promises(1, mark=2))[0]
-    assert PROMISED < after < last
+    assert PROMISED < after <= BOUNDS[1] * PROMISED
+    assert 0 < state.arrays["sums"][0, 2] < seen[2]
+    assert 0 < state.arrays["offset"][0] < moved
+    assert last > PROMISED
 
 
 def test_boundaries_of_calls_and_a_restored_row_change_no_bit() -> None:
@@ -100,7 +124,7 @@ def test_boundaries_of_calls_and_a_restored_row_change_no_bit() -> None:
     for twin in range(twins):
         rows, step = np.full(steps, twin), np.arange(steps) + begins[twin]
         height = RiskState(twins).heights(rows, surprise[twin]).height
-        wanted = Promises(marks, np.full(steps, PROMISED), np.full(steps, TARGET_A_BLOCK))
+        wanted = promised(marks)
         expected[twin] = height, step, whole.follow(rows, step, height, wanted)
     parts, done = OnlineThresholds(twins), np.zeros(twins, np.int64)
     while (done < steps).any():
@@ -111,7 +135,7 @@ def test_boundaries_of_calls_and_a_restored_row_change_no_bit() -> None:
         rows, at = (np.array(one) for one in zip(*picked, strict=True))
         height = np.array([expected[row][0][place] for row, place in picked], np.float32)
         step = np.array([expected[row][1][place] for row, place in picked])
-        wanted = Promises(marks[at], np.full(len(at), PROMISED), np.full(len(at), TARGET_A_BLOCK))
+        wanted = promised(marks[at])
         found = parts.follow(rows, step, height, wanted)
         assert found.tolist() == [expected[row][2][place] for row, place in picked]
         done += counts

@@ -1,6 +1,7 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [processes] [swaps] [latency] [checkpoints] [scale] [start] [stores] [formats] [rivals]
+    python -m deploy.bench [throughput] [processes] [swaps] [latency] [checkpoints] [scale] [adapters] [start] [stores]
+                           [formats] [rivals]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures are of one core a process
 
 from deploy.bench import figures
+from deploy.bench.adapters import measure_adapters
 from deploy.bench.checkpoints import measure_checkpoints
 from deploy.bench.figures import Figure
 from deploy.bench.formats import measure_formats
@@ -31,7 +33,7 @@ from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import Throughput, meet_twins
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "processes", "swaps", "latency", "checkpoints", "scale", "start", "stores", "formats")
+MEASURES = ("throughput", "processes", "swaps", "latency", "checkpoints", "scale", "adapters", "start", "stores", "formats")
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
 ROUNDS = 3  # of the whole job and what it is held against
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
@@ -63,6 +65,9 @@ def main() -> None:
         if "scale" in wanted:
             print("bench: a thousand, ten thousand, a hundred thousand twins ...", flush=True)
             found += measure_scale()
+        if "adapters" in wanted:
+            print("bench: a hundred and ten thousand twins of one type ...", flush=True)
+            found += measure_adapters()
         if "start" in wanted:
             print("bench: livetwin up, twice ...", flush=True)
             found += measure_start(home / "start")

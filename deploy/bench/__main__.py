@@ -35,7 +35,7 @@ from deploy.kafka import EmbeddedKafka
 
 MEASURES = ("throughput", "processes", "swaps", "latency", "checkpoints", "scale", "adapters", "start", "stores", "formats")
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
-ROUNDS = 3  # of the whole job and what it is held against
+ROUNDS = 6  # of the whole job and what it is held against; the first is not counted
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.gate_anchor import anchor
-from models.gate_calibration import calibration, left_behind
+from models.gate_calibration import as_promised, calibration, left_behind
 from models.gate_cost import identity, latency, size
 from models.gate_faults import Golden, golden_faults
 from models.gate_holdout import Judged, hold_out
@@ -80,7 +80,8 @@ def compare(
     if figures["candidate_not_finite"] == 0 and math.isfinite(figures["candidate_loss"]):
         gained = figures.get("champion_loss", math.nan) - figures["candidate_loss"]
         stages.append(calibration(judged, figures, alarms_per_twin_day=alarms_per_twin_day, shadow=shadow))
-        golden = Golden.of(candidate, champion, stretch, large_only=left_behind(judged, figures))
+        promised = as_promised(champion, figures) if champion is not None else None
+        golden = Golden.of(candidate, promised, stretch, large_only=left_behind(judged, figures))
         stages.append(golden_faults(golden))
         stages.append(old_regimes(candidate, champion, old, gained=gained))
         if champion is not None:

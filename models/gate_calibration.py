@@ -9,14 +9,18 @@ champion's on the same steps, and what chance explains is not held against it.
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 from scipy import stats
 
 from models.batch_means import mean_and_chance
 from models.gate_holdout import Judged
 from models.gate_stage import Stage
+from models.served import ServedModel
 
-SHARE = 0.05  # of steps with p < SHARE, as promised
+SHARE, SHARE_RARE = 0.05, 0.01  # of steps with p < SHARE, and with p < SHARE_RARE, as promised
 SHARE_WORST = 0.2  # of steps with p < SHARE from which on a version is compared with the champion, or a first one refused
 SHARE_MORE = 0.02  # by which the candidate's may be above the champion's, besides what chance explains
 LOWER_LOSS = 1.5  # times the champion's, when the loss is surely lower: it follows a drift, of which its tables have seen little
@@ -76,6 +80,20 @@ def left_behind(judged: Judged, figures: dict[str, float]) -> bool:
     if judged.theirs is None or figures["champion_share_p05"] <= SHARE_WORST:
         return False
     return figures["candidate_loss"] <= figures["champion_loss"]
+
+
+def as_promised(champion: ServedModel, figures: dict[str, float]) -> ServedModel:
+    """The champion with the threshold that it should have, for a candidate whose loss is no higher to be compared with.
+
+    Where its p-values on the hold-out are some times more frequent than they say, its threshold is as many times rarer: it
+    finds faults at no other price than it promised. What the candidate makes of the hold-out has no say in that.
+    """
+    times = min(figures["champion_share_p05"] / SHARE, figures["champion_share_p01"] / SHARE_RARE)
+    if times <= 1 or figures["candidate_loss"] > figures["champion_loss"]:
+        return champion
+    corrected = copy(champion)
+    corrected.info = replace(champion.info, alarm_p=champion.alarm_p / times)
+    return corrected
 
 
 def _loss_is_lower(judged: Judged) -> bool:

@@ -9,9 +9,10 @@ import pytest
 
 from models import version
 from models.gate import compare
+from models.gate_calibration import as_promised
 from models.gate_cost import size
 from models.gate_faults import FAULT_STEPS, SIZES, Golden, drawn, found, golden_faults, inject, surely_fewer
-from models.gate_holdout import mean_and_error, twins_worse
+from models.gate_holdout import Judged, mean_and_error, twins_worse
 from models.gate_memory import old_regimes, remembered
 from models.gate_stage import Stretch
 from models.old_regime import for_training_and_judging
@@ -161,3 +162,22 @@ def test_a_twin_is_worse_when_that_is_more_than_chance(trained: Trained) -> None
 def test_more_twins_may_take_more_bytes(trained: Trained, block: StepBlock) -> None:
     assert size(trained.model, None).passed
     assert size(trained.model, trained.model).figures["candidate_bytes"] == len(trained.payload)
+
+
+def test_a_champion_whose_p_values_are_too_small_is_compared_at_the_threshold_that_it_should_have(
+    trained: Trained, stretch: Stretch
+) -> None:
+    near = changed(trained, *tables("fused"), by=lambda one: one * 0.7)
+    figures = Judged.of(trained.model, near, stretch).figures()
+    fair = as_promised(near, figures)
+    assert fair.alarm_p < near.alarm_p / 1.5
+    faults = drawn(stretch, np.ones(5, np.bool_), 64)
+    assert found(fair, stretch, faults, 64).sum() < found(near, stretch, faults, 64).sum()
+    assert as_promised(near, {**figures, "candidate_loss": figures["champion_loss"] + 0.01}) is near, "no price for a worse one"
+    assert as_promised(near, {**figures, "champion_share_p01": 0.01}) is near
+
+
+def test_one_that_is_blind_does_not_follow_a_champion_that_a_drift_has_blinded(trained: Trained, stretch: Stretch) -> None:
+    blind = changed(trained, *tables("fused"), by=lambda one: one * 50)
+    assert golden_faults(Golden.of(blind, blind, stretch)).passed
+    assert not golden_faults(Golden.of(blind, blind, stretch, large_only=True)).passed

@@ -88,8 +88,9 @@ def historian() -> None:
 def trainer() -> None:
     """Fine-tune on the stream; announce versions that prove themselves."""
     from deploy.roles import run_role, trainer
+    from streams.training_worker import NICE
 
-    run_role("trainer", trainer)
+    run_role("trainer", trainer, nice=NICE)
 
 
 @app.command()

@@ -42,7 +42,6 @@ from twin.errors import LivetwinError
 log = logging.getLogger(__name__)
 
 NS_PER_DAY = 86_400 * 1_000_000_000
-MIB = 2**20
 _RETRY_S = (0.2, 5.0)
 
 Role = Callable[[asyncio.Event], Awaitable[None]]
@@ -106,8 +105,9 @@ async def await_broker(bootstrap: str, stop: asyncio.Event) -> bool:
     return not stop.is_set()
 
 
-def run_role(name: str, role: Role, *, needs_broker: bool = True) -> None:
-    """Run one role in this process until SIGTERM or SIGINT."""
+def run_role(name: str, role: Role, *, needs_broker: bool = True, nice: int = 0) -> None:
+    """Run one role in this process until SIGTERM or SIGINT; `nice` lowers its priority, and that of what it starts."""
+    os.nice(nice)
     set_up_logs(name)
     bootstrap = bootstrap_of(read(KafkaSettings))
 
@@ -229,7 +229,7 @@ async def historian(stop: asyncio.Event) -> None:
 
 def _limits(settings: StoreSettings) -> tuple[int, int]:
     """Oldest age in nanoseconds and largest size in bytes that a store keeps."""
-    return round(settings.store_max_age_days * NS_PER_DAY), settings.store_max_mib * MIB
+    return round(settings.store_max_age_days * NS_PER_DAY), settings.store_max_mib * 2**20
 
 
 async def grafana_sync(stop: asyncio.Event, *, folder: Path, page_url: str) -> None:

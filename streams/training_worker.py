@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Job = UpdateJob | DriftJob | LiveJob
 Done = Update | DriftFound | Verdict | UpdateFailed
 
-_NICE = 10
+NICE = 10  # at most a tenth of a core that a processor of priority 0 wants too
 _GRACE_S = 5.0
 _JOBS = 200  # then a fresh process, so that no leak of any library adds up
 
@@ -119,7 +119,7 @@ def _exchange(pipe: Connection, job: Job) -> Done:
 
 def _work(pipe: Connection, power: PowerTerms) -> None:
     """The process: one job after another until the pipe ends."""
-    os.nice(_NICE)
+    os.nice(max(0, NICE - os.nice(0)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the trainer ends this one in its own time
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,7 +1,7 @@
 """`make bench`: run the benchmarks on a broker of their own, print a table, write `build/bench.json`.
 
-    python -m deploy.bench [throughput] [processes] [swaps] [latency] [checkpoints] [scale] [adapters] [start] [stores]
-                           [formats] [rivals]
+    python -m deploy.bench [throughput] [processes] [training] [swaps] [latency] [checkpoints] [scale] [adapters] [start]
+                           [stores] [formats] [rivals]
 
 Nothing of a running livetwin is touched: broker, home and topics lie in a temporary folder.
 """
@@ -31,12 +31,28 @@ from deploy.bench.start import measure_start
 from deploy.bench.stores import measure_stores
 from deploy.bench.swaps import measure_swaps
 from deploy.bench.throughput import Throughput, meet_twins
+from deploy.bench.training import measure_training
 from deploy.kafka import EmbeddedKafka
 
-MEASURES = ("throughput", "processes", "swaps", "latency", "checkpoints", "scale", "adapters", "start", "stores", "formats")
+MEASURES = (
+    *(
+        "throughput",
+        "processes",
+        "training",
+        "swaps",
+        "latency",
+        "checkpoints",
+        "scale",
+        "adapters",
+        "start",
+        "stores",
+        "formats",
+    ),
+)
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
 ROUNDS = 6  # of the whole job and what it is held against; the first is not counted
 SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
+TRAINING_DAYS = 12  # as many: some seconds, so that updates begin and end in it
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"
 
@@ -58,7 +74,7 @@ def main() -> None:
     found = figures.machine()
     with tempfile.TemporaryDirectory(prefix="livetwin-bench-") as folder:
         home = Path(folder)
-        if {"throughput", "processes", "swaps", "latency", "checkpoints", "rivals"} & set(wanted):
+        if {"throughput", "processes", "training", "swaps", "latency", "checkpoints", "rivals"} & set(wanted):
             print("bench: starting a broker ...", flush=True)
             with EmbeddedKafka(home / "broker", port=0) as kafka:
                 found += asyncio.run(_on_broker(kafka.bootstrap, home, wanted, arguments.days, arguments.rounds))
@@ -84,7 +100,7 @@ def main() -> None:
 
 async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float, rounds: int) -> list[Figure]:
     found: list[Figure] = []
-    if {"throughput", "processes", "swaps", "rivals"} & set(wanted):
+    if {"throughput", "processes", "training", "swaps", "rivals"} & set(wanted):
         print("bench: training two versions of each model ...", flush=True)
         versions = [await asyncio.to_thread(trained, home / "models", seed=seed) for seed in (1, 2)]
         for readings_a_step in (1, 10) if "throughput" in wanted else ():
@@ -96,6 +112,9 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float,
         if "processes" in wanted:
             print("bench: one processor process, then two ...", flush=True)
             found += await measure_processes(bootstrap, "processes.", versions[0], SHORT_DAYS * days)
+        if "training" in wanted:
+            print("bench: a processor alone, then with a trainer beside it ...", flush=True)
+            found += await measure_training(bootstrap, "training.", home / "trainers", versions[0], TRAINING_DAYS * days)
         if "rivals" in wanted:
             for readings_a_step in (1, 10):
                 found += await measure_rivals(

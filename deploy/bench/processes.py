@@ -7,6 +7,7 @@ last block on `twin.history`, by its timestamp, so that starting, joining and le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -45,6 +46,7 @@ class WorkedOff:
     blocks: list[HistoryBlock]
     took_s: float
     cpu_s: float
+    cpu_beside_s: float  # of what was started beside it
 
     @property
     def records(self) -> int:
@@ -64,9 +66,14 @@ async def work_off(
     readings_a_step: int,
     processes: int,
     a_core_each: bool = False,
+    beside: Callable[[], Awaitable[asyncio.subprocess.Process]] | None = None,
 ) -> WorkedOff:
-    """Raises TimeoutError when the backlog is not done, and ChildProcessError when a processor ends."""
+    """Raises TimeoutError when the backlog is not done, and ChildProcessError when a process ends before it is.
+
+    `beside` starts another process, once the processors have met the twins.
+    """
     running: list[asyncio.subprocess.Process] = []
+    others: list[asyncio.subprocess.Process] = []
     group = f"{prefix}processes"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -74,9 +81,9 @@ async def work_off(
     async def until(reached: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(GIVEN_S):
             while not await reached():
-                for one in running:
+                for one in (*running, *others):
                     if one.returncode is not None:
-                        raise ChildProcessError(f"processor {one.pid} ended with {one.returncode}; nothing was measured")
+                        raise ChildProcessError(f"process {one.pid} ended with {one.returncode}; nothing was measured")
                 await asyncio.sleep(POLL_S)
 
     async def meet(plant: BenchPlant) -> None:
@@ -89,22 +96,24 @@ async def work_off(
         await until(lambda: _shared(admin, group, processes))
         await until(lambda: _committed(admin, group, plant.records))
         _signal(running, signal.SIGSTOP)
+        if beside is not None:
+            others.append(await beside())
 
     try:
         plant = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step, meet=meet)
-        cpu, began_ms = _cpu_s([one.pid for one in running]), time.time_ns() / 1e6
+        cpu, cpu_beside, began_ms = _cpu_s(running), _cpu_s(others), time.time_ns() / 1e6
         _signal(running, signal.SIGCONT)
         await until(lambda: _committed(admin, group, plant.records))
-        cpu = _cpu_s([one.pid for one in running]) - cpu
+        cpu, cpu_beside = _cpu_s(running) - cpu, _cpu_s(others) - cpu_beside
     finally:
         await admin.close()
-        for one in running:
+        for one in (*running, *others):
             if one.returncode is None:
                 one.kill()
             await one.wait()
     history = await clients.read_to_end(bootstrap, plant.topics.history)
     blocks = [HistoryBlock.from_bytes(record.value) for record in history]
-    return WorkedOff(plant, blocks, (max(record.timestamp for record in history) - began_ms) / 1000, cpu)
+    return WorkedOff(plant, blocks, (max(record.timestamp for record in history) - began_ms) / 1000, cpu, cpu_beside)
 
 
 async def measure_processes(bootstrap: str, prefix: str, versions: list[SavedVersion], days: float) -> list[Figure]:
@@ -144,9 +153,15 @@ def _signal(running: list[asyncio.subprocess.Process], number: signal.Signals) -
         one.send_signal(number)
 
 
-def _cpu_s(pids: list[int]) -> float:
-    times = [psutil.Process(pid).cpu_times() for pid in pids]
-    return sum(one.user + one.system for one in times)
+def _cpu_s(processes: list[asyncio.subprocess.Process]) -> float:
+    """Of these and of the processes that they have started and that still run."""
+    found = 0.0
+    for one in (psutil.Process(process.pid) for process in processes):
+        for each in (one, *one.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                times = each.cpu_times()
+                found += times.user + times.system
+    return found
 
 
 async def _shared(admin: AIOKafkaAdminClient, group: str, members: int) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy import __version__
@@ -14,6 +16,7 @@ from deploy.topics import ensure_topics
 from streams.clients import read_to_end
 from streams.records import DemoCommand
 from streams.topics import Topics
+from streams.training_worker import NICE
 
 
 def _livetwin(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -47,6 +50,20 @@ def test_help_lists_every_command_and_imports_no_role() -> None:
         assert f"\n  {command} " in answer.stdout
     code = "import sys, deploy.cli; print(sorted({'torch', 'aiokafka', 'nicegui', 'faust', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_trainer_steps_back_behind_what_scores(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        settings = {"LIVETWIN_KAFKA": f"127.0.0.1:{nobody.getsockname()[1]}", "LIVETWIN_HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "deploy.cli", "trainer"]
+        with subprocess.Popen(command, env={**os.environ, **settings}, stderr=subprocess.PIPE, text=True) as trainer:
+            try:
+                assert trainer.stderr is not None
+                assert "broker-away" in trainer.stderr.readline()
+                assert psutil.Process(trainer.pid).nice() == min(os.nice(0) + NICE, 19)
+            finally:
+                trainer.kill()
 
 
 def test_version_is_the_packages() -> None:

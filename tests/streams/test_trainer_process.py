@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from models.update import Update, UpdateFailed, UpdateJob
-from streams.training_worker import TrainingWorker
+from streams.training_worker import NICE, TrainingWorker
 from twin.block import StepBlock
 from twin.types import compile_type
 
@@ -44,6 +44,7 @@ async def test_a_process_carries_out_job_after_job_and_says_why_one_failed(tmp_p
         assert broken.compute is not None, "what failed counts against the budget too"
         assert broken.compute.wall_s > 0
         pid = worker.pid
+        assert psutil.Process(pid).nice() == max(NICE, os.nice(0)), "what trains steps back behind what scores"
         found = await worker.run(job_of(tmp_path, steps=300))
         assert isinstance(found, Update)
         assert worker.pid == pid, "the same process went on"

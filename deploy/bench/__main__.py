@@ -35,19 +35,17 @@ from deploy.bench.training import measure_training
 from deploy.kafka import EmbeddedKafka
 
 MEASURES = (
-    *(
-        "throughput",
-        "processes",
-        "training",
-        "swaps",
-        "latency",
-        "checkpoints",
-        "scale",
-        "adapters",
-        "start",
-        "stores",
-        "formats",
-    ),
+    "throughput",
+    "processes",
+    "training",
+    "swaps",
+    "latency",
+    "checkpoints",
+    "scale",
+    "adapters",
+    "start",
+    "stores",
+    "formats",
 )
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
 ROUNDS = 6  # of the whole job and what it is held against; the first is not counted

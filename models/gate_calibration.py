@@ -4,7 +4,9 @@ In:   both versions' evaluations of one stretch (`Judged`) and their figures.
 Out:  stage `calibration`; what is to be said against a version's p-values, which live steps are judged by too.
 
 Both counts are noisy: alarms are few, and a strange hour is strange at all its steps. So a candidate's are compared with the
-champion's on the same steps, and what chance explains is not held against it.
+champion's on the same steps, and what chance explains is not held against it. But where the newest steps are strange to the
+candidate too, it must surely forecast them better, or find far fewer of them strange: a version that is as lost as the champion
+brings nothing, and the mixture of regimes that its tables come from hides faults.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ SHARE, SHARE_RARE = 0.05, 0.01  # of steps with p < SHARE, and with p < SHARE_RA
 SHARE_WORST = 0.2  # of steps with p < SHARE from which on a version is compared with the champion, or a first one refused
 SHARE_MORE = 0.02  # by which the candidate's may be above the champion's, besides what chance explains
 LOWER_LOSS = 1.5  # times the champion's, when the loss is surely lower: it follows a drift, of which its tables have seen little
+FAR_LESS = 1.5  # times less strange than the champion, and surely: it follows a drift, though its forecasts are no better yet
 SURE = 0.01  # chance that a difference is none
 ALARMS_MIN = 2.0  # of a first model: a short hold-out explains none
 ALARMS_CHANCE = 0.05  # that a version which alarms as often as the champion has more than is allowed
@@ -47,10 +50,15 @@ def calibration(judged: Judged, figures: dict[str, float], *, alarms_per_twin_da
         )
     if (stranger := too_strange(judged, figures)) is not None:
         return Stage(name, False, f"of the hold-out {stranger}")
+    mine, theirs = figures["candidate_share_p05"], figures.get("champion_share_p05")
+    if theirs is not None and mine > SHARE_WORST and not (_loss_is_lower(judged) or _far_less_strange(judged)):
+        strange = f"{mine:.0%} of steps have p < {SHARE}, expected about {SHARE:.0%} (champion {theirs:.0%})"
+        loss = f"its loss of {figures['candidate_loss']:.3f} is not surely lower than {figures['champion_loss']:.3f}"
+        return Stage(name, False, f"the hold-out is strange to it too: {strange}, and {loss}")
     against = f" against {other:.0f}" if other is not None else f" (at most {most:.0f})"
     told = " (too little to judge alarms by: the shadow will)" if little else ""
-    beside = f" against {figures['champion_share_p05']:.1%}" if other is not None else ""
-    share = f"{figures['candidate_share_p05']:.1%} of steps with p < {SHARE}{beside}"
+    beside = f" against {theirs:.1%}" if theirs is not None else ""
+    share = f"{mine:.1%} of steps with p < {SHARE}{beside}"
     return Stage(name, True, f"{raised:.0f} alarms{against} in {days:.1f} twin-days{told}, {share}")
 
 
@@ -101,3 +109,10 @@ def _loss_is_lower(judged: Judged) -> bool:
     assert theirs is not None
     lower, by_chance = mean_and_chance(theirs - mine, judged.stretch.block.period_ns, SURE)
     return lower > by_chance
+
+
+def _far_less_strange(judged: Judged) -> bool:
+    assert judged.theirs is not None
+    mine, theirs = (np.where(judged.both, one.p_value < SHARE, np.nan) for one in (judged.mine, judged.theirs))
+    fewer, by_chance = mean_and_chance(theirs / FAR_LESS - mine, judged.stretch.block.period_ns, SURE)
+    return fewer > by_chance

@@ -42,11 +42,22 @@ def judge(
     return calibration(changed, changed.figures() | figures, alarms_per_twin_day=0.02, shadow=shadow)
 
 
-def test_as_strange_as_the_champion_is_no_reason_to_refuse(judged: Judged) -> None:
+def test_as_strange_as_the_champion_is_no_reason_to_refuse_where_it_forecasts_surely_better(judged: Judged) -> None:
     theirs = strange(judged, 0.3, seed=1, lasting=12)
-    assert judge(judged, theirs, theirs).passed
-    assert judge(judged, strange(judged, 0.31, seed=2, lasting=12), theirs).passed
+    assert judge(judged, theirs, theirs, nats=0.5).passed
+    assert judge(judged, strange(judged, 0.31, seed=2, lasting=12), theirs, nats=0.5).passed
     assert judge(judged, strange(judged, 0.19, seed=2), strange(judged, 0.05, seed=1)).passed
+
+
+def test_as_lost_as_the_champion_and_no_better_at_forecasting_is_refused(judged: Judged) -> None:
+    mine, theirs = strange(judged, 0.3, seed=2, lasting=12), strange(judged, 0.4, seed=1, lasting=12)
+    stage = judge(judged, mine, theirs)
+    assert not stage.passed
+    assert "(champion 35%), and its loss" in stage.why
+    assert "the hold-out is strange to it too" in stage.why
+    assert judge(judged, mine, strange(judged, 0.9, seed=1, lasting=12)).passed, (
+        "it follows a drift that has left the champion behind"
+    )
 
 
 def test_surely_stranger_than_the_champion_is_refused_with_both_shares(judged: Judged) -> None:

@@ -13,13 +13,16 @@ interpreter and without a C++ compiler on the machine. Where it is gone, scores 
 
 from __future__ import annotations
 
+import io
 import logging
+import threading
 import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from models import scripted
 from models.detectors import Detectors
 from models.passes import CONTEXTS, MANY, WIDE
 from models.scoring_pass import Compare, Forecast, Scale, ScoringPass, scoring_pass
@@ -28,6 +31,7 @@ from models.windows import CALENDAR_FEATURES
 log = logging.getLogger(__name__)
 
 warnings.filterwarnings("ignore", "`torch.jit.* is (deprecated|not supported)", FutureWarning)
+_ONE_AT_A_TIME = threading.Lock()  # what is being recorded stands in a registry of the whole interpreter
 TIMES = 3  # runs that are compared: TorchScript looks at the first, and runs what it made of them from the second on
 
 
@@ -37,9 +41,10 @@ def recorded(detectors: Detectors, *, widths: Sequence[int], period_ns: int) -> 
     if detectors.loc.device.type != "cpu":
         return plain
     draw = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
+    with torch.inference_mode(), _ONE_AT_A_TIME:
         try:
-            found = _record(plain, detectors, draw)
+            found = _on_its_own(_record(plain, detectors, draw))
+            _forget()
             alike = all(_alike(plain, found, _windows(detectors, rows, period_ns, draw)) for rows in (5, CONTEXTS, MANY + WIDE))
         except Exception as error:  # noqa: BLE001 - whatever a torch without TorchScript, or with another one, raises
             log.warning("scoring-not-recorded", extra={"found": repr(error)[:500], "expected": "TorchScript"})
@@ -76,6 +81,30 @@ def _record(plain: ScoringPass, detectors: Detectors, draw: torch.Generator) -> 
     )
     script: nn.Module = torch.jit.script(one.eval())
     return script
+
+
+def _on_its_own(script: nn.Module) -> nn.Module:
+    """The same, of the same tensors, with its code in a unit of its own, which goes when the version goes.
+
+    What is recorded stands in the interpreter's unit, with all that torch made of it, for as long as the process lives: 14 MiB a
+    version.
+    """
+    code = io.BytesIO()
+    torch.jit.save(script, code)
+    code.seek(0)
+    found: nn.Module = torch.jit.load(code)  # type: ignore[no-untyped-call]
+    tensors = {**dict(script.named_parameters()), **dict(script.named_buffers())}
+    for name, copied in (*found.named_parameters(), *found.named_buffers()):
+        copied.set_(tensors[name])  # type: ignore[call-overload]
+    return found
+
+
+def _forget() -> None:
+    """Empty the interpreter's unit, as `torch.testing` does between its tests: nothing that runs stands in it."""
+    scripted.forget()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()
+    torch._C._jit_clear_class_registry()
 
 
 def _windows(detectors: Detectors, count: int, period_ns: int, draw: torch.Generator) -> list[Tensor]:

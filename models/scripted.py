@@ -20,3 +20,8 @@ def either(function: Callable[..., _T]) -> Callable[..., _T]:
 def _script(function: Callable[..., _T]) -> Callable[..., _T]:
     script: Callable[..., _T] = torch.jit.script(function)
     return script
+
+
+def forget() -> None:
+    """Before the interpreter's compiled code is: a recording to come compiles anew."""
+    _script.cache_clear()

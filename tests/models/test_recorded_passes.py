@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -77,3 +79,21 @@ def test_a_recording_with_another_last_bit_is_not_used(trained: Trained, monkeyp
     model = trained.model
     found = recorded.recorded(model.detectors, widths=model.widths, period_ns=model.info.period_ns)
     assert isinstance(found, ScoringPass)
+
+
+def test_nothing_of_a_version_stays_behind_in_the_interpreter(trained: Trained) -> None:
+    def kept() -> int:
+        return len(torch.jit._state._python_cu.get_functions())
+
+    before = kept()
+    models = [version.decode(trained.payload) for _ in range(3)]
+    assert all(isinstance(model._pass, torch.jit.ScriptModule) for model in models)
+    assert kept() <= before
+
+
+def test_versions_that_are_loaded_in_threads_at_once_are_recorded_all_the_same(trained: Trained, block: StepBlock) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(lambda _: version.decode(trained.payload), range(8)))
+    bits = {model.unrounded(*windows_of(model, block, 70)).tobytes() for model in models}
+    assert len(bits) == 1
+    assert all(isinstance(model._pass, torch.jit.ScriptModule) for model in models)

@@ -141,13 +141,17 @@ class _WaterFeed:
             for command in await faults.within(max(0.0, due - clock.time()), stop):
                 await _switch(plant, command, producer)
             if stop.is_set():
-                return
+                break
             await self._feed(plant, steps, producer, backfill_until)
             due = max(due + tick_s, clock.time() - _MOST_BEHIND_S)
+        await self._save(plant, backfill_until)  # what was switched since the newest step is not told again after a restart
 
     async def _feed(self, plant: WaterPlant, steps: int, producer: FeedProducer, backfill_until: int) -> None:
         """Some steps of all assets, acknowledged; then the state is saved."""
         await producer.telemetry(await asyncio.to_thread(telemetry, plant, steps))
+        await self._save(plant, backfill_until)
+
+    async def _save(self, plant: WaterPlant, backfill_until: int) -> None:
         state = {**plant.state(), "backfill_until_step": backfill_until}
         await asyncio.to_thread(water_state.save, self._path, state)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import orjson
@@ -108,8 +109,12 @@ async def halfway(kafka: str, prefix: str, model: ServedModel, folder: Path) -> 
 
 
 def without_risk(found: Outputs) -> tuple[object, object]:
-    """Steps without their risk; which signals there are."""
-    return {key: (*row[:5], row[6]) for key, row in found.history.items()}, found.signals.keys()  # type: ignore[index]
+    """Steps without their risk; which twins and conditions there are signals of, and the first step of each."""
+    first: dict[tuple[str, str], int] = {}
+    for key in found.signals:
+        asset, condition, time_ns = cast("tuple[str, str, int]", key)
+        first[asset, condition] = min(time_ns, first.get((asset, condition), time_ns))
+    return {key: (*row[:5], row[6]) for key, row in found.history.items()}, first  # type: ignore[index]
 
 
 _CALM: dict[str, tuple[Outputs, dict[bytes, bytes]]] = {}
@@ -152,7 +157,7 @@ async def test_a_processor_goes_on_from_checkpoints_that_it_did_not_write(
     found = await plant.outputs()
     if refused:
         same(found, expected)
-    else:  # the threshold of a twin's own begins anew, so risk may be another
+    else:  # the threshold of a twin's own begins anew, so risk may be another, and an alarm's end
         assert without_risk(found) == without_risk(expected)
     assert bool(machine.told("partition-folded-again")) == refused
     assert bool(machine.told("checkpoint-not-used")) == refused
@@ -160,7 +165,7 @@ async def test_a_processor_goes_on_from_checkpoints_that_it_did_not_write(
     assert last.keys() == state.keys()
     for key, value in state.items():
         if key.startswith(b"twin/"):
-            anew = () if refused else ("recent", "risk.", "threshold.", "counts.")
+            anew = () if refused else ("recent", "risk.", "threshold.", "counts.", "conditions.")
             one, other = (
                 {name: array for name, array in state_of(saved).items() if not any(word in name for word in anew)}
                 for saved in (last[key], value)

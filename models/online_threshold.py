@@ -11,6 +11,10 @@ counted in blocks of steps. Their rate, and how far they reach, tell where as ma
 counts as some peaks. Tails are not quite exponential, and some twins are so quiet that no peak comes. So alarms are counted, too:
 each moves the threshold up by STEP decades, and the time in which one was asked for moves it down by as much.
 
+A version that takes over changes what is promised and no more: a block goes on, a threshold rises as slowly as ever beside the
+promise, and of what was seen before the less is forgotten the shorter the version before has served. So it does not matter how
+often versions follow each other.
+
 What lasts is not learnt away. However long a stretch of peaks or an alarm lasts, it is one; a peak that is an alarm counts as one
 that reached the threshold and no further; memory is long, the threshold rises slowly and stays within BOUNDS of the promised one.
 
@@ -42,7 +46,8 @@ MEMORY = 400.0  # blocks, after which a peak counts 1/e
 SIZE = 1 / (2 * math.log(10))
 PROMISED_RATE, PROMISED_SIZE = 4.0, 12.0  # peaks that the version's promise counts as: of their rate, of their size
 BOUNDS = (0.5, 2.5)  # of the promised threshold
-CARRIED, CARRIED_OFFSET = 0.75, 0.9  # of what was seen under one version counts under the next: peaks, alarms
+CARRIED, CARRIED_OFFSET = 0.75, 0.9  # of what was seen counts under the next version: peaks, alarms
+SERVED = 63  # blocks that a version has served for so much to be forgotten; of one that served for less, as much less
 RISE = 0.02  # decades by which a threshold rises in a block at most
 STEP = 0.4  # decades by which an alarm moves the threshold, up to
 MOST_OFFSET = 2.0  # either way
@@ -112,6 +117,8 @@ class OnlineThresholds(RowArrays):
             "offset": np.zeros(capacity, np.float64),  # decades by which alarms have moved the threshold
             "start": np.zeros(capacity, np.float64),  # decades from which a peak begins
             "threshold": np.zeros(capacity, np.float64),  # decades from which a twin alarms
+            "promised": np.zeros(capacity, np.float64),  # what the version in force promises, decades
+            "since": np.zeros(capacity, np.int64),  # block from which it is in force
             # fading: blocks in which a peak may begin, peaks, those below the threshold, decades beyond the start of all peaks
             "sums": np.zeros((capacity, 4), np.float64),
         }
@@ -151,25 +158,31 @@ class OnlineThresholds(RowArrays):
         before = a["version"][rows]
         top, start, threshold = a["highest"][rows].astype(np.float64), a["start"][rows], a["threshold"][rows]
         known, swapped = before != 0, (before != 0) & (before != mark)
-        beyond = known & (top >= start)
-        may_begin = ~a["beyond"][rows]  # what was beyond the start before is the same peak still: nothing is learnt from it
+        ends = known & (a["block"][rows] != block)
+        beyond = ends & (top >= start)
+        may_begin = ends & ~a["beyond"][rows]  # else it is the same peak still: nothing is learnt from it
         peak = beyond & may_begin
         excess = np.maximum(np.minimum(top, threshold) - start, 0.0)
         seen = np.stack([may_begin, peak, peak & (top < threshold), peak * excess], axis=1)
-        faded = a["sums"][rows] * np.where(may_begin, 1 - 1 / MEMORY, 1.0)[:, None] + seen
-        sums = np.where(known[:, None], faded, 0.0)
-        sums[swapped] *= CARRIED
-        alarmed, still = known & (top >= threshold), a["alarmed"][rows]
-        moves = np.where(still | ~known, 0.0, STEP * (alarmed - rate))
+        sums = a["sums"][rows] * np.where(may_begin, 1 - 1 / MEMORY, 1.0)[:, None] + seen
+        alarmed, still = top >= threshold, a["alarmed"][rows]
+        moves = np.where(ends & ~still, STEP * (alarmed - rate), 0.0)
         offset = np.clip(a["offset"][rows] + moves, -MOST_OFFSET, MOST_OFFSET)
-        offset[swapped] *= CARRIED_OFFSET
+        share = np.where(swapped, np.clip((block - a["since"][rows]) / SERVED, 0.0, 1.0), 0.0)
+        sums *= (1 - (1 - CARRIED) * share)[:, None]
+        offset *= 1 - (1 - CARRIED_OFFSET) * share
         peaks, below = peaks_an_alarm(rate), reach(size, rate)
         peaks_a_block = (sums[:, 1] + PROMISED_RATE) / (sums[:, 0] + PROMISED_RATE / (rate * peaks))
         count = sums[:, 2] + PROMISED_SIZE
         found = promised - below + (sums[:, 3] + size * PROMISED_SIZE) * np.expm1(np.log(peaks_a_block / rate) / count) + offset
-        most = np.where(before == mark, np.minimum(threshold + RISE, BOUNDS[1] * promised), BOUNDS[1] * promised)
-        a["threshold"][rows] = np.round(np.clip(found, BOUNDS[0] * promised, most), 4)
-        a["start"][rows] = np.round(promised - below, 4)
-        a["version"][rows], a["block"][rows], a["sums"][rows], a["beyond"][rows] = mark, block, sums, beyond
-        a["alarmed"][rows], a["offset"][rows] = alarmed, offset
-        a["highest"][rows] = 0
+        most = BOUNDS[1] * promised
+        risen = threshold + RISE * ends + np.maximum(promised - a["promised"][rows], 0.0)
+        now = np.round(np.clip(found, BOUNDS[0] * promised, np.where(known, np.minimum(risen, most), most)), 4)
+        # within a block: what has been an alarm stays one, what has been none does not become one
+        goes_on = np.where(alarmed, np.maximum(top, now + 1e-3), np.minimum(top, now - 1e-3))
+        a["highest"][rows] = np.where(known & ~ends, goes_on, 0.0)
+        a["beyond"][rows] = np.where(ends, beyond, a["beyond"][rows])
+        a["alarmed"][rows] = np.where(ends, alarmed, a["alarmed"][rows])
+        a["since"][rows] = np.where(known & ~swapped, a["since"][rows], block)
+        a["threshold"][rows], a["promised"][rows], a["start"][rows] = now, promised, np.round(promised - below, 4)
+        a["version"][rows], a["block"][rows], a["sums"][rows], a["offset"][rows] = mark, block, sums, offset

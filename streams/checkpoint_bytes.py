@@ -6,8 +6,8 @@ Out:  bytes, and both back to the bit; checkpoints of older schemas come back in
     b"LTCP" | schema, 2 bytes | size of what follows, 4 bytes | zstd of: header's length, 4 bytes | header, JSON | arrays
 
 Schema 1 was a safetensors file of whole rings; schema 2 had no alarm threshold of the twin's own, schema 3 no counts of its
-alarms; in schema 4 peaks began elsewhere. A new schema: raise SCHEMA, and add to MIGRATIONS what leads from the one before to it;
-checkpoints go through the table step by step.
+alarms; in schema 4 peaks began elsewhere; schema 5 did not tell since when a version serves. A new schema: raise SCHEMA, and add
+to MIGRATIONS what leads from the one before to it; checkpoints go through the table step by step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from twin.errors import CheckpointRefused
 from twin.plausible import recent_of
 from twin.row_state import from_rings
 
-SCHEMA = 5
+SCHEMA = 6
 WAY_OUT = "its partition is folded again from the beginning of the log"
 _MAGIC = b"LTCP"
 _MOST_BYTES = 1 << 28  # unpacked: a claim beyond it is damage
@@ -131,4 +131,16 @@ def _from_4(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
     return header, kept | fresh
 
 
-MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
+def _from_5(header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """The version in force is taken to have served for long, and to have promised the threshold that is in force."""
+    added = {"threshold.since": np.zeros(1, np.int64), "threshold.promised": np.atleast_1d(arrays["threshold.threshold"])}
+    return header, added | arrays
+
+
+MIGRATIONS: dict[int, Callable[[Header, Arrays], tuple[Header, Arrays]]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+    5: _from_5,
+}

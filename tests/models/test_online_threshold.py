@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import signal, stats
 
 from models.alarm_rate import choose
-from models.online_threshold import BLOCK, BOUNDS, NEVER, OnlineThresholds, Promises
+from models.online_threshold import BLOCK, BOUNDS, NEVER, RISE, STEP, OnlineThresholds, Promises
 from models.risk import RiskState
 
 PROMISED, TARGET_A_BLOCK, SIZE = 3.3, 0.02 * BLOCK / 288, 0.35  # decades; 0.02 alarms a day of 288 steps; decades
@@ -18,9 +18,9 @@ def promises(count: int, mark: int = 1) -> Promises:
     return promised(np.full(count, mark))
 
 
-def promised(marks: NDArray[np.int64]) -> Promises:
+def promised(marks: NDArray[np.int64], threshold: float = PROMISED) -> Promises:
     """By versions of these marks, for each step."""
-    return Promises(marks, *(np.full(len(marks), one) for one in (PROMISED, TARGET_A_BLOCK, SIZE)))
+    return Promises(marks, *(np.full(len(marks), one) for one in (threshold, TARGET_A_BLOCK, SIZE)))
 
 
 def surprises(twins: int, steps: int, *, stretch: float = 1.0, memory: float = 0.9, seed: int = 0) -> NDArray[np.float32]:
@@ -113,6 +113,39 @@ def test_the_next_version_goes_on_with_part_of_what_was_seen_and_a_twin_it_does_
     assert 0 < state.arrays["sums"][0, 2] < seen[2]
     assert 0 < state.arrays["offset"][0] < moved
     assert last > PROMISED
+
+
+def test_it_does_not_matter_how_often_versions_follow_each_other() -> None:
+    twins, steps = 12, 6 * WEEK + 1
+    rows, step, last = np.repeat(np.arange(twins), steps), np.tile(np.arange(steps), twins), {}
+    for stretch in (0.7, 2.0):
+        height = RiskState(twins).heights(rows, surprises(twins, steps, stretch=stretch).ravel()).height
+        for hours in (1, 168):
+            wanted = promised(1 + step // (12 * hours))
+            last[hours] = OnlineThresholds(twins).follow(rows, step, height, wanted).reshape(twins, steps)[:, -1]
+        assert np.abs(last[168] - PROMISED).min() > 0.3
+        assert (np.abs(last[1] - last[168]) < 0.15 * np.abs(last[168] - PROMISED)).all()
+
+
+def test_a_threshold_does_not_jump_where_another_version_takes_over() -> None:
+    step = np.arange(90 * BLOCK)
+    rows, loud = np.zeros(len(step), np.int64), np.where(step // BLOCK % 3 == 0, np.float32(6), np.float32(0))
+    for more in (0.0, 0.5):
+        state = OnlineThresholds(1)
+        before = state.follow(rows, step, loud, promises(len(step)))[-1]
+        assert before > PROMISED + 1
+        after = state.follow(rows[:1], step[-1:] + 1, loud[:1], promised(np.array([2]), PROMISED + more))[0]
+        assert before + more < after <= before + more + RISE + 1e-3
+
+
+def test_what_was_an_alarm_is_one_whatever_the_version_that_takes_over_in_the_same_block_promises() -> None:
+    step, rows = np.arange(BLOCK), np.zeros(BLOCK, np.int64)
+    for top, alarms, next_promise in ((PROMISED + 0.1, 1, PROMISED + 0.5), (PROMISED - 0.1, 0, PROMISED - 0.5)):
+        state, height = OnlineThresholds(1), np.where(step == 5, np.float32(top), np.float32(0))
+        state.follow(rows[:16], step[:16], height[:16], promises(16))
+        state.follow(rows[16:], step[16:], height[16:], promised(np.full(16, 2), next_promise))
+        state.follow(rows[:1], step[-1:] + 1, height[:1], promised(np.array([2]), next_promise))
+        assert round(float(state.arrays["offset"][0]), 6) == round(STEP * (alarms - TARGET_A_BLOCK), 6)
 
 
 def test_boundaries_of_calls_and_a_restored_row_change_no_bit() -> None:

@@ -125,6 +125,24 @@ def test_a_mark_that_cannot_be_used_is_refused_with_what_happens_now(mark: bytes
     assert checkpoint_bytes.WAY_OUT in str(refused.value)
 
 
+def test_a_checkpoint_that_does_not_tell_since_when_a_version_serves_keeps_its_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arena = Arena(TYPE)
+    scorer = TypeScorer(arena)
+    fold(arena, 0, HALF)
+    header, arrays, _ = checkpoint_bytes.unpack(export_twin(arena, scorer, 0))
+    arrays |= {"threshold.threshold": np.array([2.75]), "threshold.version": np.array([7])}
+    known = {name: array for name, array in arrays.items() if name not in ("threshold.since", "threshold.promised")}
+    with monkeypatch.context() as older:
+        older.setattr(checkpoint_bytes, "SCHEMA", 5)
+        written = checkpoint_bytes.pack(header, known)
+    row = arena.row("p9", 1)
+    restore_twin(read_twin(written), arena, scorer, row)
+    found = {name: array[row].item() for name, array in scorer.thresholds.arrays.items() if name != "sums"}
+    assert (found["threshold"], found["version"], found["since"], found["promised"]) == (2.75, 7, 0, 2.75)
+
+
 def test_a_checkpoint_of_another_contract_or_shape_leaves_the_row_fresh() -> None:
     arena = Arena(TYPE)
     scorer = TypeScorer(arena)

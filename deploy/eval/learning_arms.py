@@ -117,13 +117,13 @@ class Arm:
 class NaiveArm(Arm):
     """Trains anew on the newest days, whatever they show, and always serves what came of it."""
 
-    def __init__(self, arenas: Mapping[str, Arena], scenario: Scenario, rules: Rules) -> None:
+    def __init__(self, arenas: Mapping[str, Arena], scenario: Scenario, rules: Rules, *, days: int = NAIVE_DAYS) -> None:
         super().__init__(arenas, scenario)
-        self._rules = rules
+        self._rules, self._days = rules, days
 
     def update(self, kind: TwinType, closed: StepBlockBuilder, number: int, offset: int) -> None:
         block = closed.block()
-        newest = block.between(max(0, block.steps - NAIVE_DAYS * self.scenario.plan.steps_a_day), block.steps)
+        newest = block.between(max(0, block.steps - self._days * self.scenario.plan.steps_a_day), block.steps)
         trained = train(
             type=kind,
             block=newest,

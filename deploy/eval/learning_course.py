@@ -42,6 +42,7 @@ class Course:
     scenario: Scenario
     ledgers: Mapping[str, Mapping[str, Ledger]]
     undrifted: Mapping[str, Ledger]  # of the frozen arm, in the same weeks without the drift
+    settled: Mapping[str, Ledger]  # after each update, of a model that has learnt all days of weeks that had the drift throughout
     alerts: Mapping[str, Sequence[Alert]]
     versions: Mapping[str, Sequence[VersionCourse]]
     notes: Mapping[str, Sequence[str]]
@@ -96,6 +97,7 @@ def run_scenario(scenario: Scenario, rules: Rules) -> Course:
         scenario=scenario,
         ledgers={name: arm.ledgers for name, arm in arms.items()},
         undrifted={} if scenario.undrifted is None else _scored_alone(scenario, scenario.undrifted, first),
+        settled={} if scenario.settled is None else _learnt_from_settled(scenario, scenario.settled, rules),
         alerts={name: arm.alerts() for name, arm in arms.items()},
         versions={name: arm.versions for name, arm in arms.items()},
         notes={name: arm.notes if name != FROZEN else refused for name, arm in arms.items()},
@@ -127,6 +129,23 @@ def _scored_alone(scenario: Scenario, blocks: Mapping[str, StepBlock], first: Ma
                 arm.begin(log.definitions.types[type_id], one.update, one.model, one.steps, log.offset)
         for closed, assets in log.feed(start, start + scenario.plan.steps_a_day):
             if start >= scenario.plan.before.start:
+                arm.take(closed, assets)
+    return arm.ledgers
+
+
+def _learnt_from_settled(scenario: Scenario, blocks: Mapping[str, StepBlock], rules: Rules) -> dict[str, Ledger]:
+    """What a model makes of weeks that had the drift from the beginning, trained anew on all of them at each update."""
+    log, plan = _Log(scenario, blocks), scenario.plan
+    arm = NaiveArm(log.arenas, scenario, rules, days=plan.end // plan.steps_a_day)
+    builders = {type_id: StepBlockBuilder(kind, max_steps=plan.end) for type_id, kind in log.definitions.types.items()}
+    for start in range(0, plan.drifted_until, plan.steps_a_day):
+        if start in plan.updates:
+            for type_id, kind in log.definitions.types.items():
+                arm.update(kind, builders[type_id], plan.updates.index(start), log.offset)
+        for closed, assets in log.feed(start, start + plan.steps_a_day):
+            names = [assets[row] for row in closed.row.tolist()]
+            builders[closed.type.id].add(names, closed.step, closed.values, closed.quality)
+            if start >= plan.updates[0]:
                 arm.take(closed, assets)
     return arm.ledgers
 

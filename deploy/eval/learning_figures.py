@@ -50,9 +50,12 @@ def summary(courses: Sequence[Course]) -> list[Figure]:
     for number, words in enumerate(UPDATES):
         for arm in LEARNING:
             parts = [_rise(course, number, arm) for course in drifted if number < len(course.scenario.plan.updates)]
-            rise, won = sum(part[0] for part in parts), sum(part[1] for part in parts)
+            rise, most, won = (sum(part[at] for part in parts) for at in range(3))
             if rise > 0:
                 found.append(Figure.beside(f"all drifts: loss won back after {words}, {arm}", _r(won / rise), "1", WON_BACK))
+            if most > 0:
+                what = f"all drifts: won back of what can be after {words}, {arm}"
+                found.append(Figure.beside(what, _r(won / most), "1", WON_BACK))
     for arm in (OURS, ANSWERED):
         judged = [judgement for course in courses for judgement in judgements(course, arm)]
         served = [one for one in judged if one.promoted]
@@ -115,32 +118,34 @@ def _hourly(difference: NDArray[np.float32], steps_an_hour: int) -> Floats:
     return np.asarray(np.where(known, cut, 0.0).sum(axis=(0, 2))[counts > 0] / counts[counts > 0])
 
 
-def _rise(course: Course, number: int, arm: str) -> tuple[float, float]:
-    """By how much the drift raised the frozen model's loss after update `number`, and how much of it an arm did not have.
+def _rise(course: Course, number: int, arm: str) -> tuple[float, float, float]:
+    """By how much the drift raised the frozen model's loss after update `number`, and how much of it can be won back, and was.
 
-    Nats a step, the mean over the twin-steps of a type that all have scored, summed over types.
+    What can be is what a model does not have that has learnt weeks with the drift throughout: some drifts make a plant harder to
+    foresee. Nats a step, the mean over the twin-steps of a type that all have scored, summed over types.
     """
     span = course.scenario.plan.judged[number]
-    rise = won = 0.0
+    found = np.zeros(3)
     for type_id, calm in course.undrifted.items():
-        frozen, mine, without = (
-            one.loss[:, span.start : span.stop].astype(np.float64)
-            for one in (course.ledgers[FROZEN][type_id], course.ledgers[arm][type_id], calm)
-        )
-        known = np.isfinite(frozen) & np.isfinite(mine) & np.isfinite(without)
-        cells = max(int(known.sum()), 1)
-        rise += float((frozen - without)[known].sum()) / cells
-        won += float((frozen - mine)[known].sum()) / cells
-    return rise, won
+        ledgers = calm, course.settled[type_id], course.ledgers[arm][type_id]
+        others = np.stack([one.loss[:, span.start : span.stop].astype(np.float64) for one in ledgers])
+        less = course.ledgers[FROZEN][type_id].loss[:, span.start : span.stop] - others
+        known = np.isfinite(less).all(axis=0)
+        found += less[:, known].sum(axis=1) / max(int(known.sum()), 1)
+    rise, most, won = found.tolist()
+    return rise, most, won
 
 
 def _won_back(course: Course) -> Iterator[Figure]:
     name = course.scenario.name
     for number, words in zip(range(len(course.scenario.plan.updates)), UPDATES, strict=False):
-        rise, _ = _rise(course, number, OURS)
+        rise, most, _ = _rise(course, number, OURS)
         yield Figure(f"{name}: rise of the frozen model's loss, {words} later", _r(rise), "nats")
+        yield Figure(f"{name}: of it less where the drift is long known, {words} later", _r(most), "nats")
         for arm in LEARNING:
-            _, won = _rise(course, number, arm)
+            _, _, won = _rise(course, number, arm)
+            if most > NOTHING:
+                yield Figure.beside(f"{name}: won back of what can be after {words}, {arm}", _r(won / most), "1", WON_BACK)
             if rise > NOTHING:
                 yield Figure.beside(f"{name}: loss won back after {words}, {arm}", _r(won / rise), "1", WON_BACK)
             else:

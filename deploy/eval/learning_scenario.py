@@ -56,6 +56,11 @@ class Plan:
     returned_faults: Span | None = None
     end: int = 0
 
+    @property
+    def drifted_until(self) -> int:
+        """The step at which the old regime is back."""
+        return self.returned.start if self.returned else self.end
+
 
 def drift_plan(steps_a_day: int, *, learnt_days: int = 7, fault_days: int = 2) -> Plan:
     """Drift, two updates, faults, one update more, the old regime again, faults.
@@ -103,7 +108,8 @@ def slow_plan(steps_a_day: int, *, learnt_days: int = 7, growing_days: int = 7, 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One run. `undrifted` is the same fleet, noise and weather without the drift: what the drift costs is told beside it."""
+    """One run, and the same fleet, noise and weather otherwise: `undrifted` without the drift, beside which its cost is told, and
+    `settled` with it there from the beginning, from which is learnt how much of that can be won back at all."""
 
     name: str
     interfaces: tuple[Mapping[str, Any], ...]
@@ -111,6 +117,7 @@ class Scenario:
     plan: Plan
     blocks: Mapping[str, StepBlock]  # by type
     undrifted: Mapping[str, StepBlock] | None
+    settled: Mapping[str, StepBlock] | None = None
     faults: tuple[Injected, ...] = ()
     slow: tuple[Injected, ...] = ()  # faults that grow over days
     announced: tuple[EventRecord, ...] = ()  # changes that are told when they happen

@@ -89,9 +89,9 @@ def series_scenario(name: str, *, seed: int, step_s: int = 300, twins: int = 6, 
     noise += _wandering(random, twins, plan.end, step_s, _WANDER, _WANDER_MEMORY_H)
     steps = np.arange(plan.end)
     hour = steps * step_s / 3600 % 24
-    until = plan.returned.start if plan.returned else plan.end
+    until = plan.drifted_until
     on = ((steps >= plan.drifted.start) & (steps < until)).astype(float)
-    days = np.maximum(steps - plan.drifted.start, 0) / plan.steps_a_day
+    days = (steps - plan.drifted.start) / plan.steps_a_day
     faults, disturbance = _faults(assets, plan, step_s, random)
 
     def shown(on: Floats, disturbance: Floats) -> dict[str, StepBlock]:
@@ -108,6 +108,7 @@ def series_scenario(name: str, *, seed: int, step_s: int = 300, twins: int = 6, 
         plan=plan,
         blocks=shown(on, disturbance),
         undrifted=shown(np.zeros(plan.end), np.zeros_like(disturbance)),
+        settled=shown((steps < until).astype(float), np.zeros_like(disturbance)),
         faults=tuple(faults),
     )
 

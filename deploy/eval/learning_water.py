@@ -23,6 +23,7 @@ from twin.types import NS_PER_S
 
 Floats = NDArray[np.float64]
 MONDAY_NS = 1_767_571_200 * NS_PER_S
+LONG_S = 30 * 86_400  # before the beginning: a drift since then has settled
 SLOT_HOURS, FAULT_HOURS = 4, 2  # a fault of two hours, two hours of rest
 AT_ONCE = 4  # sensors that are faulty at the same time, one a twin
 NO_SENSOR_FAULTS = frozenset({"command"})
@@ -122,7 +123,7 @@ def drift_scenario(name: str, *, seed: int, step_s: int = 300, twins: int = 12, 
     plan = plan or drift_plan(86_400 // step_s)
     start_s = MONDAY_NS // NS_PER_S
     begins = start_s + plan.drifted.start * step_s
-    ends = start_s + (plan.returned.start if plan.returned else plan.end) * step_s
+    ends = start_s + plan.drifted_until * step_s
     plant = WaterPlant(step_s, seed, MONDAY_NS)
     chosen = _chosen(plant, drift.types, twins)
     faults, commands = _faults(chosen, plan, step_s, np.random.default_rng(seed))
@@ -138,6 +139,7 @@ def drift_scenario(name: str, *, seed: int, step_s: int = 300, twins: int = 12, 
         plan=plan,
         blocks=_run(drift.change(begins, ends), commands, plan.end, chosen, step_s, seed),
         undrifted=_run(Change(), [], plan.end, chosen, step_s, seed),
+        settled=_run(drift.change(start_s - LONG_S, ends), [], plan.end, chosen, step_s, seed),
         faults=tuple(faults),
         announced=announced,
     )

@@ -51,13 +51,16 @@ def test_a_drift_of_the_plant_changes_nothing_before_it_and_after_its_end() -> N
         found = drift_scenario(name, seed=3, step_s=HOUR_S, twins=2, plan=plan)
         assert tuple(found.blocks) == drift.types
         assert found.undrifted is not None
-        moved = 0.0
+        assert found.settled is not None
+        moved = since_long = 0.0
         for kind, block in found.blocks.items():
             other = found.undrifted[kind]
             before, during = np.s_[:, : plan.drifted.start], np.s_[:, plan.drifted.start : plan.drifted.stop]
             assert np.array_equal(block.values[before], other.values[before]), (name, kind)
             moved += float(np.abs(block.values[during] - other.values[during]).max())
+            since_long += float(np.abs(found.settled[kind].values[before] - other.values[before]).max())
         assert moved > 0.2, name
+        assert since_long > 0.2, name
 
 
 def test_a_worn_pump_adds_less_head_and_a_heat_wave_takes_more_water() -> None:
@@ -111,6 +114,25 @@ def test_after_an_update_each_arm_serves_what_it_should(course: Course) -> None:
         served = course.ledgers[arm][TYPE].loss[after]
         assert np.array_equal(served, frozen) != version.promoted
         assert np.array_equal(version.other[after], frozen) == version.promoted
+
+
+def test_what_can_be_won_back_is_told_by_a_model_that_knows_the_drift(scenario: Scenario, course: Course) -> None:
+    assert scenario.settled is not None
+    assert np.array_equal(
+        scenario.settled[TYPE].values[:, PLAN.judged[0].start], scenario.blocks[TYPE].values[:, PLAN.judged[0].start]
+    )
+    after = np.s_[:, PLAN.judged[0].start : PLAN.judged[0].stop]
+    known, frozen = course.settled[TYPE].loss, course.ledgers[FROZEN][TYPE].loss
+    assert np.isfinite(known[after]).all()
+    assert np.isnan(known[:, PLAN.drifted.start : PLAN.updates[0] - 3]).all()  # those close late
+    most = float((frozen[after] - known[after]).mean())
+    found = values(course)
+    assert found["level shift: of it less where the drift is long known, one update later"] == pytest.approx(most, abs=1e-3)
+    won = (
+        found["level shift: loss won back after one update, naive"]
+        * found["level shift: rise of the frozen model's loss, one update later"]
+    )
+    assert found["level shift: won back of what can be after one update, naive"] == pytest.approx(won / most, abs=1e-2)
 
 
 def raised(asset: str, step: int, scenario: Scenario) -> Signal:

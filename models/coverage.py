@@ -1,12 +1,13 @@
 """Coverage: whether a window holds enough good readings for what a version makes of it to raise an alarm.
 
 In:   the quality of windows, and the share of good steps that its windows of normal steps had.
-Out:  which windows count.
+Out:  which windows count; what steps say to the alarm rule.
 Pure: a window's answer depends on nothing but the window.
 
 p-values are conformal: they hold for windows like those that the tables were fitted to. A window that has just begun to fill, or
 a gap went through, is none of these: forecasts lack what they read, and the first step after a gap lies as far from the last
-one known as many steps do. So it is scored, and the score is shown, but it raises no alarm until its newest STEPS are there.
+one known as many steps do. So it is scored, and the score is shown, but it raises no alarm until its newest STEPS are there, nor
+does it end one. One that shows nothing from before its newest step is that of a twin that has just come.
 
 Steps are counted, not cells: one with any good cell counts. A broken sensor leaves its twin's other channels to be judged.
 """
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.risk import ANEW, MUTE
 
 STEPS = 16  # newest ones of a window: the memory of the level detector, the longest but for the forecast's
 PART = 7 / 8  # of the usual share of good ones among them
@@ -39,6 +42,20 @@ def covered(quality: NDArray[np.uint8], good_share: NDArray[np.float32]) -> NDAr
     some = np.flatnonzero(newest.any(axis=(1, 2)))  # most windows have no bad cell
     found[some] = (newest[some] == 0).any(axis=2).mean(axis=1) >= PART * good_share[some]
     return found
+
+
+def said(score: NDArray[np.float32], counts: NDArray[np.bool_], anew: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What steps say to `models.risk`: their scores, where their windows count; all (N,).
+
+    >>> said(np.float32([3, 3, 3]), np.array([True, False, False]), np.array([False, False, True])).tolist()
+    [3.0, -1.0, -2.0]
+    """
+    return np.where(counts, score, np.where(anew, ANEW, MUTE))
+
+
+def begins_anew(quality: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether windows show nothing good before their newest step, (N,); `quality` as for `covered`."""
+    return np.asarray(~(quality[:, :-1] == 0).any(axis=(1, 2)))
 
 
 def usual_share(good: NDArray[np.bool_], part: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.coverage import begins_anew, said
 from models.online_threshold import OnlineThresholds, Promises
 from models.port import LEARNING, Served
 from models.risk import RiskState
@@ -62,7 +63,8 @@ def evaluate(served: Served, block: StepBlock, *, start: int = 0, risk: RiskStat
     state = risk if risk is not None else RiskState(twins)
     shape = (twins, steps)
     p_value, score, level = np.ones(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    alarm, covered, top = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
+    alarm, covered, anew = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    top = np.zeros(shape, np.int64)
     expected, spread = np.full((*shape, channels), np.nan, np.float32), np.full((*shape, channels), np.nan, np.float32)
     closed = (block.quality & int(Quality.MISSING)).min(axis=2) == 0  # at least one channel has a value
     scored = closed & (served.rows(block.assets) != LEARNING)[:, None]
@@ -71,12 +73,14 @@ def evaluate(served: Served, block: StepBlock, *, start: int = 0, risk: RiskStat
     rows = served.rows(block.assets)
     for begin in range(0, len(at), ROWS_AT_ONCE):
         t, a = at[begin : begin + ROWS_AT_ONCE], twin[begin : begin + ROWS_AT_ONCE]
-        found = served.score(rows[a], *gather(values, quality, a, t, served.window), times[t])
+        windows = gather(values, quality, a, t, served.window)
+        found = served.score(rows[a], *windows, times[t])
         p_value[a, t], score[a, t], top[a, t] = found.p_value, found.score, found.contribution.argmax(axis=1)
         expected[a, t], spread[a, t], covered[a, t] = found.expected, found.spread, found.covered
+        anew[a, t] = begins_anew(windows[1])
     twin, at = np.nonzero(scored)  # by twin, then by step
     judged = covered[twin, at]
-    heights = state.heights(twin, np.where(judged, score[twin, at], np.float32(0)))
+    heights = state.heights(twin, said(score[twin, at], judged, anew[twin, at]))
     promised = Promises.of([served], block.period_ns).at(np.zeros(len(twin), np.int64), ~judged)
     alarm_at = OnlineThresholds(twins).follow(twin, block.first_step + at, heights.height, promised)
     update = state.follow(twin, heights, alarm_at)

@@ -7,6 +7,10 @@ Pure and exact: the same surprises in the same order give the same bits.
 A step's height is the K-th largest of the last N surprises: what K of them reach. Its level is the height over that of the
 alarm: 1 exactly when K of the last N steps are beyond it; risk is a smooth function of the level, 0.5 at 1. An alarm rises
 there, and falls after QUIET steps in a row below the weaker level CLEAR.
+
+A step may say nothing (MUTE: its window holds too few good readings), nor does one by which fewer than K of the last N have said
+anything: an alarm that is on is held there, neither calmer nor longer. It falls with a step that begins ANEW: nothing in its
+window is left of what was before, so the twin is one that has just come.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ K, N = 3, 5
 CLEAR = 0.6
 QUIET = 6
 LEVEL_MAX = 8.0
+MUTE, ANEW = np.float32(-1), np.float32(-2)  # surprises of steps that say nothing
 LONG = 24  # steps of alarm after which the severity is one grade graver
 SEVERITIES = ("none", "warning", "minor", "major", "critical")
 Ints = NDArray[np.int64]
@@ -40,6 +45,7 @@ class RiskUpdate:
     alarm: NDArray[np.bool_]
     rising: NDArray[np.bool_]  # the alarm began with this step
     severity: NDArray[np.uint8]
+    held: NDArray[np.bool_]  # in alarm, of which this step says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Heights:
     """For the M steps of one call of `RiskState.heights`."""
 
     recent: Floats  # (M, N) surprises up to each step, newest last
-    height: Floats  # (M,) what K of them reach
+    height: Floats  # (M,) what K of them reach; below 0: fewer said anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class RiskState(RowArrays):
 
     def __init__(self, capacity: int) -> None:
         self.arrays: dict[str, NDArray[Any]] = {
-            "surprise": np.zeros((capacity, N), np.float32),  # newest last
+            "surprise": np.zeros((capacity, N), np.float32),  # newest last; MUTE, ANEW
             "alarm": np.zeros(capacity, np.bool_),
             "quiet": np.zeros(capacity, np.int32),  # steps in a row below CLEAR while in alarm
             "duration": np.zeros(capacity, np.int32),  # steps in alarm
@@ -75,13 +81,15 @@ class RiskState(RowArrays):
         a = self.arrays
         recent = np.concatenate([a["surprise"][rows, 1:], surprise[:, None]], axis=1)
         a["surprise"][rows] = recent
-        level, risk = _level_and_risk(_height(recent), alarm_at)
+        height = _height(recent)
+        level, risk = _level_and_risk(height, alarm_at)
 
-        was = a["alarm"][rows]
-        quiet = np.where(was & (level < CLEAR), a["quiet"][rows] + 1, 0)
-        alarm = (level >= 1) | (was & (quiet < QUIET))
+        was = a["alarm"][rows] & (surprise != ANEW)
+        held = was & _mute(recent, height)
+        quiet = np.where(held, a["quiet"][rows], np.where(was & (level < CLEAR), a["quiet"][rows] + 1, 0))
+        alarm = held | (level >= 1) | (was & (quiet < QUIET))
         rising = alarm & ~was
-        duration = np.where(alarm, a["duration"][rows] + 1, 0)
+        duration = np.where(alarm, a["duration"][rows] + ~held, 0)
         # in alarm risk stays at or above one half, out of it below: the two say the same
         risk = np.where(alarm, np.maximum(risk, np.float32(0.5)), np.minimum(risk, np.float32(0.4999)))
         peak = np.where(alarm, np.maximum(np.where(was, a["peak"][rows], np.float32(0)), risk), np.float32(0))
@@ -91,7 +99,7 @@ class RiskState(RowArrays):
         a["quiet"][rows] = np.where(alarm, quiet, 0)
         a["duration"][rows] = duration
         a["peak"][rows] = peak
-        return RiskUpdate(risk.astype(np.float32), alarm, rising, severity)
+        return RiskUpdate(risk.astype(np.float32), alarm, rising, severity, held)
 
     def heights(self, rows: Ints, surprise: Floats) -> Heights:
         """Look at many steps of each twin at once; nothing is changed. The steps of a twin stand beside each other, in order."""
@@ -108,8 +116,9 @@ class RiskState(RowArrays):
         """Take many steps, as `heights` found them. The same as `update`, a step of each at a time."""
         a = self.arrays
         levels, risks = (one.tolist() for one in _level_and_risk(found.height, alarm_at))
-        alarm, rising, duration, peak, quiet = (
-            np.zeros(len(rows), kind) for kind in (bool, bool, np.int32, np.float32, np.int32)
+        mute, anew = _mute(found.recent, found.height).tolist(), (found.recent[:, -1] == ANEW).tolist()
+        alarm, rising, held, duration, peak, quiet = (
+            np.zeros(len(rows), kind) for kind in (bool, bool, bool, np.int32, np.float32, np.int32)
         )
         clear, half, below = float(np.float32(CLEAR)), 0.5, float(np.float32(0.4999))
         before = -1
@@ -117,11 +126,15 @@ class RiskState(RowArrays):
             if row != before:
                 was, calm_for, lasted, highest = (a[name][row].item() for name in ("alarm", "quiet", "duration", "peak"))
                 before = row
-            calm_for = calm_for + 1 if was and levels[step] < clear else 0
-            now = levels[step] >= 1 or (was and calm_for < QUIET)
+            was = was and not anew[step]
+            hold = was and mute[step]
+            if not hold:
+                calm_for = calm_for + 1 if was and levels[step] < clear else 0
+            now = hold or levels[step] >= 1 or (was and calm_for < QUIET)
             if now:
                 risks[step] = max(risks[step], half)
-                lasted, highest = lasted + 1, max(highest if was else 0.0, risks[step])
+                lasted, highest = lasted + (not hold), max(highest if was else 0.0, risks[step])
+                held[step] = hold
                 alarm[step], rising[step] = True, not was
                 duration[step], peak[step], quiet[step] = lasted, highest, calm_for
             else:
@@ -132,7 +145,7 @@ class RiskState(RowArrays):
         a["surprise"][rows[last]] = found.recent[last]
         for name, array in (("alarm", alarm), ("quiet", quiet), ("duration", duration), ("peak", peak)):
             a[name][rows[last]] = array[last]
-        return RiskUpdate(np.array(risks, np.float32), alarm, rising, _severity(alarm, duration, peak))
+        return RiskUpdate(np.array(risks, np.float32), alarm, rising, _severity(alarm, duration, peak), held)
 
     def calm(self, rows: Ints, height: Floats, alarm_at: Thresholds) -> Calm:
         """Many steps of each twin at once, as if none were in alarm; nothing is changed.
@@ -156,6 +169,10 @@ def _severity(alarm: NDArray[np.bool_], duration: NDArray[Any], peak: NDArray[np
 
 def _height(recent: Floats) -> Floats:
     return np.asarray(np.partition(recent, N - K, axis=1)[:, N - K])  # K-th largest
+
+
+def _mute(recent: Floats, height: Floats) -> NDArray[np.bool_]:
+    return np.asarray((recent[:, -1] < 0) | (height < 0))
 
 
 def _level_and_risk(height: Floats, alarm_at: Thresholds) -> tuple[Floats, Floats]:

@@ -2,7 +2,7 @@
 
 In:   per closed step which conditions hold (from risk, limits, quality). A sensor is out of range, or in a wrong unit, when a
       step is marked so and so are k of the last 2k - 1: a single odd value is nothing, and the window tells without any state.
-      A twin that fell silent is told by the fall.
+      A twin that fell silent is told by the fall. A step that says nothing of the model's alarm that is on signals nothing of it.
 Out:  raise / keep / clear, with the onset; clear goes on until the off-delay has passed in event time.
 Pure: the state is a few arrays a type, exported into checkpoints.
 
@@ -180,6 +180,7 @@ class Conditions:
         time_ns: Ints,
         falls: Mapping[int, Sequence[tuple[int, Fall]]] | None = None,
         lasting: NDArray[np.bool_] | None = None,
+        held: NDArray[np.bool_] | None = None,
     ) -> list[Transition]:
         """Move on by N closed steps; a twin's stand beside each other, in order.
 
@@ -188,6 +189,7 @@ class Conditions:
         Args:
             on, lasting: (N, K) conditions that hold at each step, and those that do if they did at the step before.
             falls: row → how many of its steps here came before it fell silent; rows without any step are allowed.
+            held: (N,) the model's alarm is on and the step says nothing of it.
         """
         silent = {} if falls is None or self._silent is None else dict(falls)
         found: list[tuple[float, Transition]] = []
@@ -200,7 +202,8 @@ class Conditions:
                     last = [False] * (end - begin) if lasting is None else lasting[begin:end, condition].tolist()
                     holds = on[begin:end, condition].tolist()
                     steps = zip(range(begin, end), holds, last, time_ns[begin:end].tolist(), strict=True)
-                    found += [(one.index - begin, one) for one in self._follow(row, condition, steps)]
+                    heard = steps if condition or held is None else (one for one in steps if not held[one[0]])
+                    found += [(one.index - begin, one) for one in self._follow(row, condition, heard)]
             if row in silent or (self._silent is not None and concerned[self._silent]):
                 found += self._follow_silence(row, begin, time_ns[begin:end].tolist(), silent.pop(row, ()))
         for row, fallen in silent.items():
@@ -239,3 +242,12 @@ class Conditions:
                 if now - last_on >= self._off_delay_ns:
                     onset = OFF
         self.onset[row, condition], self.last_on[row, condition] = onset, last_on
+
+
+def placed(fallen: Sequence[Fall], rows: Ints, closed_by: Ints) -> dict[int, list[tuple[int, Fall]]]:
+    """Row → how many of its steps had closed when it fell silent; `rows` with a twin's steps beside each other, in order."""
+    found: dict[int, list[tuple[int, Fall]]] = {}
+    for fall in fallen:
+        own = closed_by[rows == fall.row]
+        found.setdefault(fall.row, []).append((int(np.searchsorted(own, fall.offset)), fall))
+    return found

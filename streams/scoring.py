@@ -8,19 +8,19 @@ No I/O. The state that carries over from step to step lives in arrays beside the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.alarm_counts import AlarmCounts
+from models.coverage import begins_anew, said
 from models.online_threshold import OnlineThresholds, Promises
 from models.port import LEARNING, Scores, Served
 from models.risk import SEVERITIES, Heights, RiskState
 from models.row_arrays import RowArrays
 from streams.canary import Draws, InForce
-from streams.conditions import Conditions, Transition
+from streams.conditions import Conditions, Transition, placed
 from streams.stuck_values import repeats
 from twin.arena import Arena, ClosedSteps
 from twin.reading import NO_TIME
@@ -158,8 +158,10 @@ class TypeScorer:
         out = self._forward(closed, roster, explained=explained)
         order = np.argsort(closed.row, kind="stable")
         rows, learning, covered = closed.row[order], out.learning[order], out.covered[order]
-        # what is not covered is no sign of an alarm, and nothing is learnt from it
-        found = self.risk.heights(rows, np.where(covered, out.score[order], np.float32(0)))
+        # what is not covered is no sign of an alarm nor of its end, and nothing is learnt from it
+        anew, mute = np.zeros(len(order), np.bool_), np.flatnonzero(~covered & ~learning)
+        anew[mute] = begins_anew(closed.windows.newest(order[mute], closed.windows.size)[1])
+        found = self.risk.heights(rows, said(out.score[order], covered | learning, anew))
         promised = Promises.of(out.served, self.arena.type.period_ns).at(out.version[order], ~covered)
         alarm_at = self.thresholds.follow(rows, closed.step[order], found.height, promised)
         fallen = [fall for fall in closed.falls if self._scored_at(fall, roster)]
@@ -178,8 +180,8 @@ class TypeScorer:
         out.severity[at] = update.severity
         holding = self.conditions.holding(closed, at, out.alarm[at], repeated)
         holding[out.learning[at]] = False  # a twin that is still learning raises nothing
-        falls, lasting = _placed(fallen, rows, closed.closed_by[at]), self.conditions.lasting(at, repeated)
-        for one in self.conditions.follow(rows, holding, closed.time_ns[at], falls, lasting):
+        falls, lasting = placed(fallen, rows, closed.closed_by[at]), self.conditions.lasting(at, repeated)
+        for one in self.conditions.follow(rows, holding, closed.time_ns[at], falls, lasting, update.held & out.alarm[at]):
             out.transitions.append(replace(one, index=int(at[one.index]) if one.fall is None else -1))
         if not explained:
             told = [one.index for one in out.transitions if one.fall is None]
@@ -289,12 +291,3 @@ class TypeScorer:
             self._rows.clear()
         self._rows[id(served)] = (served, roster, rows)
         return rows
-
-
-def _placed(fallen: Sequence[Fall], rows: Ints, closed_by: Ints) -> dict[int, list[tuple[int, Fall]]]:
-    """Row → how many of its steps had closed when it fell silent; `rows` with a twin's steps beside each other, in order."""
-    placed: dict[int, list[tuple[int, Fall]]] = {}
-    for fall in fallen:
-        own = closed_by[rows == fall.row]
-        placed.setdefault(fall.row, []).append((int(np.searchsorted(own, fall.offset)), fall))
-    return placed

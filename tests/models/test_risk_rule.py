@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.risk import CLEAR, QUIET, SEVERITIES, Heights, K, N, RiskState, RiskUpdate
+from models.risk import ANEW, CLEAR, LONG, MUTE, QUIET, SEVERITIES, Heights, K, N, RiskState, RiskUpdate
 
 ALARM_P = 1e-3
 ALARM_AT = 3.0  # decades
@@ -42,6 +42,43 @@ def test_an_alarm_ends_after_quiet_steps_below_the_weaker_level() -> None:
     updates = steps(state, [weaker] * (N + QUIET))
     ended = [bool(update.alarm[0]) for update in updates].index(False)
     assert QUIET <= ended + 1 <= N + QUIET
+
+
+def said(state: RiskState, *surprise: float) -> list[RiskUpdate]:
+    return [state.update(ROW, np.array([one], np.float32), ALARM_AT) for one in surprise]
+
+
+@pytest.mark.parametrize("gap", [1, 4, 3 * LONG])
+@pytest.mark.parametrize("calm", [0, 3, 6])
+def test_steps_that_say_nothing_hold_an_alarm_which_then_ends_as_if_they_had_not_been(gap: int, calm: int) -> None:
+    with_gap, without = RiskState(1), RiskState(1)
+    for state in (with_gap, without):
+        said(state, *[9.0] * N, *[0.0] * calm)
+    held = said(with_gap, *[MUTE] * gap)
+    assert all(update.alarm[0] and update.held[0] and update.risk[0] >= 0.5 for update in held)
+    assert len({int(update.severity[0]) for update in held}) == 1
+    ended = [[bool(update.alarm[0]) for update in said(state, *[0.0] * 20)].index(False) for state in (with_gap, without)]
+    assert abs(ended[0] - ended[1]) <= N - K  # steps by which K of N have spoken again
+
+
+def test_an_alarm_that_goes_on_behind_a_gap_does_not_rise_again() -> None:
+    state = RiskState(1)
+    said(state, *[9.0] * N)
+    updates = said(state, *[MUTE] * 50, *[9.0] * 10)
+    assert all(update.alarm[0] for update in updates)
+    assert not any(update.rising[0] for update in updates)
+
+
+def test_a_twin_that_begins_anew_is_not_in_alarm() -> None:
+    state = RiskState(1)
+    said(state, *[9.0] * N, *[MUTE] * 3)
+    updates = said(state, ANEW, *[MUTE] * 10, *[9.0] * K)
+    assert [bool(update.alarm[0]) for update in updates] == [False] * (11 + K - 1) + [True]
+    assert updates[-1].rising[0]
+
+
+def test_what_says_nothing_raises_nothing() -> None:
+    assert not any(update.alarm[0] for update in said(RiskState(1), *[9.0, MUTE, MUTE, 9.0, MUTE, MUTE] * 5))
 
 
 @given(st.lists(st.floats(1e-12, 1.0), min_size=1, max_size=60))
@@ -102,7 +139,7 @@ def test_a_state_of_another_shape_is_refused_and_changes_nothing() -> None:
 
 
 def told(update: RiskUpdate) -> tuple[np.ndarray, ...]:
-    return update.risk, update.alarm, update.rising, update.severity
+    return update.risk, update.alarm, update.rising, update.severity, update.held
 
 
 def test_twins_that_stay_calm_and_those_that_do_not_are_where_steps_one_by_one_bring_them() -> None:
@@ -113,6 +150,8 @@ def test_twins_that_stay_calm_and_those_that_do_not_are_where_steps_one_by_one_b
         counts = random.integers(0, 12, 9)
         rows = np.repeat(np.arange(9), counts)
         surprise = random.gamma(0.7, 1.2, len(rows)).astype(np.float32)
+        surprise[random.random(len(rows)) < 0.2] = MUTE
+        surprise[random.random(len(rows)) < 0.02] = ANEW
         alarm_at = np.full(len(rows), 1.7)
         found = at_once.heights(rows, surprise)
         calm = at_once.calm(rows, found.height, alarm_at)

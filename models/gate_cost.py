@@ -48,7 +48,10 @@ def identity(candidate: ServedModel, champion: ServedModel | None, stretch: Stre
 
 
 def latency(candidate: ServedModel, champion: ServedModel | None, stretch: Stretch) -> Stage:
-    """The time of a pass beside the champion's, in turns in this process; the least of several, as others use the machine too."""
+    """The CPU time of a pass beside the champion's, in turns in this thread; the least of several.
+
+    Not the wall clock: others use the machine too, and a version that has to wait for them is not slower.
+    """
     name = "latency"
     mine = theirs = float("inf")
     own, other = _Pass(candidate, stretch.block), _Pass(champion, stretch.block) if champion is not None else None
@@ -103,9 +106,9 @@ class _Pass:
         self._given = rows[twin], *gather(values, quality, twin, at, served.window), newest.time_ns()[at]
 
     def seconds(self) -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         self._served.score(*self._given)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
 
 def _day(time_ns: int) -> str:

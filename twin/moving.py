@@ -31,7 +31,7 @@ def move_row(before: Arena, row: int, after: Arena, new_row: int) -> None:
     new = np.array([pair[1] for pair in shared], np.int64)
     scale = np.array([pair[2].scale for pair in shared])
     offset = np.array([pair[2].offset for pair in shared])
-    for name in ("max_time", "next_offset", "next_step", "silent"):
+    for name in ("max_time", "next_offset", "next_step", "silent", "pause"):
         getattr(after, name)[new_row] = getattr(before, name)[row]
     if before.next_step[row] == NO_TIME or not len(shared):
         return

@@ -21,7 +21,7 @@ from twin.reading import NO_TIME
 from twin.rows import MISSING, Rows
 
 SCALARS = ("next_step", "max_time", "next_offset")
-LATER = {"first_offset": 0, "silent": 0}  # scalars that older checkpoints lack, and what they are taken for
+LATER = {"first_offset": 0, "silent": 0, "pause": 0}  # scalars that older checkpoints lack, and what they are taken for
 Arrays = dict[str, NDArray[Any]]
 
 

@@ -58,6 +58,7 @@ class Rows:
         self.next_offset = np.empty(0, np.int64)
         self.first_offset = np.empty(0, np.int64)  # of its first reading
         self.silent = np.empty(0, np.bool_)  # see `twin.silence`
+        self.pause = np.empty(0, np.int64)  # its habit, see `twin.pauses`
         self.partition = np.empty(0, np.int64)
         self.carry = Carry.empty(0, channels)
         self._grow(capacity)
@@ -130,6 +131,7 @@ class Rows:
         self.next_step, self.max_time = filled(self.next_step, NO_TIME), filled(self.max_time, NO_TIME)
         self.next_offset, self.partition = filled(self.next_offset, 0), filled(self.partition, -1)
         self.first_offset, self.silent = filled(self.first_offset, NO_OFFSET), filled(self.silent, False)
+        self.pause = filled(self.pause, 0)
         self._capacity = capacity
 
     def clear(self, row: int) -> None:
@@ -143,4 +145,5 @@ class Rows:
         self.next_offset[row] = 0
         self.first_offset[row] = NO_OFFSET
         self.silent[row] = False
+        self.pause[row] = 0
         self.carry.put(slice(row, row + 1), Carry.empty(1, len(self.type.channels)))

@@ -31,6 +31,8 @@ class OneByOne:
     """The rule, straight: after each record look at every twin of its partition."""
 
     after: int
+    follows: bool = False
+    habit: dict[tuple[int, str], int] = field(default_factory=dict)  # 128 to a step, above a third of `after`
     first: dict[tuple[int, str], int] = field(default_factory=dict)
     last: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)  # newest second, last offset
     silent: set[tuple[int, str]] = field(default_factory=set)
@@ -38,16 +40,23 @@ class OneByOne:
     def take(self, offset: int, partition: int, asset: str, second: int) -> list[Found]:
         me = partition, asset
         self.first.setdefault(me, offset)
+        if self.follows and me in self.last:
+            self.habit[me] = self.moved(self.habit.get(me, 0), second - self.last[me][0])
         self.last[me] = max(second, self.last.get(me, (0, 0))[0]), offset
         self.silent.discard(me)
         mine = {who: told for who, told in self.last.items() if who[0] == partition}
         front = max(newest for newest, _ in mine.values())
         found = []
         for who, (newest, own) in mine.items():
-            if who not in self.silent and front - newest > self.after and (offset - own) // len(mine) > ROUNDS:
+            limit = self.after + 3 * self.habit.get(who, 0) // 128
+            if who not in self.silent and front - newest > limit and (offset - own) // len(mine) > ROUNDS:
                 self.silent.add(who)
-                found.append((*who, offset, own, newest + 1 + self.after))
+                found.append((*who, offset, own, newest + 1 + limit))
         return found
+
+    def moved(self, habit: int, pause: int) -> int:
+        beyond = 128 * (pause - -(-self.after // 3))
+        return min(habit + 128, beyond, 128 * 11 * -(-self.after // 3)) if beyond > habit else max(0, habit - 1)
 
 
 def log_of(seed: int, twins: int, partitions: int) -> list[tuple[int, Reading]]:
@@ -68,9 +77,9 @@ def log_of(seed: int, twins: int, partitions: int) -> list[tuple[int, Reading]]:
     return made
 
 
-def in_batches(log: list[tuple[int, Reading]], size: int, after: int) -> list[Found]:
+def in_batches(log: list[tuple[int, Reading]], size: int, after: int, *, follows: bool = False) -> list[Found]:
     arena = Arena(TYPE, capacity=2)
-    silence, found = Silence(arena, after), list[Found]()
+    silence, found = Silence(arena, after, follows=follows), list[Found]()
     for start in range(0, len(log), size):
         builder = ReadingBatchBuilder(1)
         for offset, (partition, asset, second) in log[start : start + size]:
@@ -84,17 +93,47 @@ def in_batches(log: list[tuple[int, Reading]], size: int, after: int) -> list[Fo
     return sorted(found)
 
 
-@pytest.mark.parametrize("after", [3, 12])
-def test_batches_of_any_size_find_what_is_found_record_by_record(after: int) -> None:
+@pytest.mark.parametrize(("after", "follows"), [(3, False), (12, False), (3, True), (12, True)])
+def test_batches_of_any_size_find_what_is_found_record_by_record(after: int, follows: bool) -> None:
     several = 0
     for seed in range(24):
         log = log_of(seed, twins=1 + seed % 5, partitions=1 + seed % 2)
-        rule = OneByOne(after)
+        rule = OneByOne(after, follows)
         expected = sorted(one for offset, reading in log for one in rule.take(offset, *reading))
         several += len(expected)
         for size in (1, 7, 50, 1000):
-            assert in_batches(log, size, after) == expected
+            assert in_batches(log, size, after, follows=follows) == expected
     assert several > 20
+
+
+def at_random(pause_s: float, *, stops: int | None = None) -> list[tuple[int, Reading]]:
+    """Eight twins that send at random times for six hours; one of them no more from `stops` on."""
+    chance = random.Random(4)
+    sent = []
+    for twin in range(8):
+        second = 1000.0
+        while (second := second + chance.expovariate(1 / pause_s)) < (stops if stops and twin == 0 else 22_600):
+            sent.append((int(second), f"twin-{twin}"))
+    return [(offset, (0, asset, second)) for offset, (second, asset) in enumerate(sorted(sent))]
+
+
+@pytest.mark.parametrize("pause_s", [2.0, 5.0, 10.0])
+def test_a_twin_that_sends_at_random_is_given_as_long_as_it_pauses_by_habit(pause_s: float) -> None:
+    known = 1000 + 200 * pause_s  # from here on habits are known
+    found = [one for one in in_batches(at_random(pause_s), 500, 12, follows=True) if one[4] > known]
+    fixed = [one for one in in_batches(at_random(pause_s), 500, 12) if one[4] > known]
+    assert len(found) <= 2
+    assert len(fixed) > 20 or pause_s == 2.0
+    stopped = in_batches(at_random(pause_s, stops=15_000), 500, 12, follows=True)
+    (since,) = [since for _, asset, _, _, since in stopped if asset == "twin-0" and since > known]
+    assert 0 < since - 15_000 < 20 * pause_s
+
+
+def test_one_long_pause_of_a_regular_twin_changes_little() -> None:
+    seconds = [*range(1000, 3000), *range(5000, 5200)]
+    log = sorted([(second, "a") for second in seconds] + [(second, name) for second in range(1000, 6000) for name in "bc"])
+    found = in_batches([(offset, (0, asset, second)) for offset, (second, asset) in enumerate(log)], 50, 12, follows=True)
+    assert [(asset, since) for _, asset, _, _, since in found] == [("a", 3000 + 12), ("a", 5200 + 12)]
 
 
 def test_a_reading_too_far_ahead_makes_nobody_silent() -> None:

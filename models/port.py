@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.fault_head import FaultHead
+from models.rounding import rounded
 from models.stuck_runs import StuckRuns
 from twin.errors import LivetwinError
 
@@ -43,7 +44,6 @@ class Scores:
     expected: NDArray[np.float32]  # (N, C) forecast of the step that is scored, channel units
     spread: NDArray[np.float32]  # (N, C) one standard deviation of that forecast, channel units
     score: NDArray[np.float32]  # (N,) -log10 of the fused p-value: larger = stranger
-    p_value: NDArray[np.float32]  # (N,) fused, calibrated per twin: uniform on normal steps
     covered: NDArray[np.bool_]  # (N,) the window holds enough good readings for an alarm (`models.coverage`)
     before: NDArray[np.float32]  # (N, C) forecast of the same step made some steps earlier, before a fault could bend it
     before_spread: NDArray[np.float32]  # (N, C)
@@ -51,6 +51,11 @@ class Scores:
     off: NDArray[np.float32]  # (N, C) seen less expected, as the detector that leads at the channel compares them
     leading: NDArray[np.int8]  # (N, C) place of that detector in `Served.detector_steps`
     mix: NDArray[np.float32]  # (N, detectors) share of each detector in the score, rows sum to 1 (or 0)
+
+    @property
+    def p_value(self) -> NDArray[np.float32]:
+        """(N,) fused, calibrated per twin: uniform on normal steps. Made when asked for: a stream compares `score` alone."""
+        return rounded(10.0 ** -self.score.astype(np.float64))
 
     @staticmethod
     def unknown(count: int, channels: int, detectors: int, *, explained: bool) -> Scores:
@@ -60,7 +65,6 @@ class Scores:
             expected=np.full((count, channels), np.nan, np.float32),
             spread=np.full((count, channels), np.nan, np.float32),
             score=np.zeros(count, np.float32),
-            p_value=np.ones(count, np.float32),
             covered=np.zeros(count, np.bool_),
             before=np.full((why, channels), np.nan, np.float32),
             before_spread=np.full((why, channels), np.nan, np.float32),

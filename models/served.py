@@ -194,7 +194,6 @@ class ServedModel:
             found[:, :compared] = rounded(found[:, :compared])
             for name, block in zip(widths, np.split(found, ends[:-1], axis=1), strict=True):
                 getattr(scores, name)[at] = block[:, 0] if name == "score" else block
-            scores.p_value[at] = rounded(10.0 ** -scores.score[at].astype(np.float64))
         return scores
 
     def unrounded(

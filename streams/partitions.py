@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import operator
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
 from streams import clients
 from streams.alarm_rate_report import EVERY_S, AlarmRateReport
@@ -40,6 +42,8 @@ from twin.arena import Arena, ClosedSteps
 from twin.types import TwinType
 
 log = logging.getLogger(__name__)
+
+_offset = operator.attrgetter("offset")
 
 
 class Partitions:
@@ -73,13 +77,18 @@ class Partitions:
 
     # ── one micro-batch ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def wanted(self, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
-        """Records of owned partitions at or after our position: a rebalance may leave others in the fetch buffer."""
-        return [
-            record
-            for record in records
-            if record.partition in self._owned and record.offset >= self._owned[record.partition].position
-        ]
+    def wanted(self, found: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> list[ConsumerRecord]:
+        """Records of owned partitions at or after our position: a rebalance may leave others in the fetch buffer.
+
+        Args:
+            found: records of each partition in the order of their offsets.
+        """
+        wanted: list[ConsumerRecord] = []
+        for place, records in found.items():
+            owned = self._owned.get(place.partition)
+            if owned is not None:
+                wanted += records[bisect_left(records, owned.position, key=_offset) :]
+        return wanted
 
     @property
     def undeclared(self) -> bool:
@@ -92,8 +101,8 @@ class Partitions:
         for moved in folded.moved:
             self._cycle.saved_offset.pop(moved.asset, None)
         kinds = dict.fromkeys(closed.type.id for closed in folded.closed)
-        for record in records:
-            self._owned[record.partition].position = record.offset + 1
+        for partition, newest in {record.partition: record.offset for record in records}.items():
+            self._owned[partition].position = newest + 1
         silent = [state for closed in folded.closed if closed.falls for state in self._fallen_silent(closed)]
         folded.definitions += self._changing.decide(folded.strange, folded.strange_units, self._owned)
         rosters = {kind: self._folder.arenas[kind].roster() for kind in kinds}

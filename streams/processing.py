@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -78,7 +78,12 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             heartbeat_interval_ms=session_timeout_ms // 4,
             max_poll_records=batch_max_records,
         )
-        self._producer: AIOKafkaProducer = clients.producer(bootstrap, client_id="livetwin-processor", linger_ms=0)
+        self._producer: AIOKafkaProducer = clients.producer(
+            bootstrap,
+            client_id="livetwin-processor",
+            linger_ms=0,
+            compression_type="zstd",  # smaller than lz4 as Kafka asks for it (level 9), in a quarter of its time
+        )
         self._lock = asyncio.Lock()
         self._scoring: asyncio.Task[None] | None = None  # steps 2 to 5 of the newest folded batch; one that failed stays
         self._assigned: set[int] = set()
@@ -165,15 +170,15 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._consumer, stop, timeout_ms=self._batch_wait_ms, max_records=self._batch_max_records
             )
             async with self._lock:
-                await self._micro_batch([record for records in found.values() for record in records])
+                await self._micro_batch(found)
                 if self._saving.due:
                     await self._scored()
                     await self._saving.part()
 
     # ── one micro-batch ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _micro_batch(self, records: list[ConsumerRecord]) -> None:
-        records = self._partitions.wanted(records)
+    async def _micro_batch(self, found: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        records = self._partitions.wanted(found)
         if not records and not self._under_way:
             await self._shipping.switch()
             await self._committing.idle()

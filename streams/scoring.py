@@ -42,7 +42,6 @@ class Scored:
     expected: NDArray[np.float32]  # (N, C)
     spread: NDArray[np.float32]  # (N, C)
     score: NDArray[np.float32]  # (N,)
-    p_value: NDArray[np.float32]  # (N,)
     covered: NDArray[np.bool_]  # (N,) the window holds enough good readings for an alarm
     # what explains, of the steps that a signal speaks of, or of all where that was asked for; of others as of a twin that learns
     before: NDArray[np.float32]  # (N, C)

@@ -188,6 +188,7 @@ async def trainer(stop: asyncio.Event) -> None:
         train_every_good_steps=settings.train_every_good_steps,
         train_on_drift=settings.train_on_drift,
         train_budget_cpu_s=settings.train_budget_cpu_s,
+        train_structure_every=settings.train_structure_every,
         train_min_steps=settings.train_min_steps,
         train_max_steps=settings.train_max_steps,
         train_old_stretches=settings.train_old_stretches,

@@ -125,6 +125,12 @@ class TrainerSettings(_Settings):
         ge=0,
         description="stretches of 96 steps from all of a twin type's past that are kept beside the newest steps; 0: none",
     )
+    train_structure_every: int = Field(
+        default=0,
+        ge=0,
+        description="every so many updates of a type another structure (adapter rank, residual blocks) is trained too, "
+        "where the budget holds it, and taken if it proves better; 0: never",
+    )
     train_seed: int = Field(default=7, description="seed of initial weights and shuffling")
     train_threads: int = Field(default=1, ge=1, description="CPU threads of a training step")
     shadow_steps: int = Field(

@@ -23,9 +23,10 @@ from models.split import Split
 
 CALIBRATION_STEPS_MIN = 8
 LEFT_MIN = 0.25  # share of a twin's good steps that may train, below which it is not fitted to them
+ADAPTERS = ("network.down", "network.up")  # their shape tells the rank
 PER_TWIN = (
     *("loc", "scale", "centre", "basis", "level_weights", "good_share"),
-    *(f"network.{name}" for name in ("step", "down", "up", "bias")),
+    *("network.step", *ADAPTERS, "network.bias"),
     *(f"table_{name}" for name in (*DETECTORS, "fused")),
 )
 
@@ -54,11 +55,13 @@ def sort_out(base: ServedModel | None, assets: tuple[str, ...], good: NDArray[np
 
 
 def carry_over(detectors: Detectors, base: ServedModel, assets: tuple[str, ...]) -> None:
-    """Give the last rows of all tensors what the base holds of these twins."""
+    """Give the last rows of all tensors what the base holds of these twins; adapters of another rank stay the nearest ones."""
     if not assets:
         return
     rows = torch.from_numpy(base.rows(assets))
     mine, theirs = detectors.tensors(), base.detectors.tensors()
+    same_rank = detectors.architecture.rank == base.info.architecture.rank
     with torch.no_grad():
         for name in PER_TWIN:
-            mine[name][-len(assets) :] = theirs[name][rows]
+            if same_rank or name not in ADAPTERS:
+                mine[name][-len(assets) :] = theirs[name][rows]

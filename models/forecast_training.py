@@ -235,6 +235,17 @@ def _late_starts(n: int, past: int, generator: torch.Generator) -> Tensor:
     return (torch.arange(past)[None] >= past - keep)[..., None].float()
 
 
+def calibration_loss(
+    network: Forecaster,
+    x: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    calendars: NDArray[np.float32],
+    calibrate: NDArray[np.bool_],
+) -> float:
+    """Mean loss of a network as it is, on the calibration steps; arguments as `fit_forecaster` has them."""
+    return _loss_on(network, _Pool(Samples(network, x, good, calendars), torch.from_numpy(calibrate)).some())
+
+
 def _copied(network: Forecaster) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 

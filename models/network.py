@@ -5,6 +5,8 @@ In:   scaled values and their good-mask of past steps, calendar features of the 
       usual change from step to step (`step`): levels and small moves both have size one.
 Out:  mean and log-scale of the next `horizons` steps of every channel, Student-t with `FREEDOM` degrees of freedom.
 
+Behind the convolution stand as many residual blocks as an update has found to be of use, none at first (`models/structure.py`).
+
 Each level joins two neighbouring steps into one (kernel 2, stride 2). For the newest output that is the same sum as
 a dilated causal convolution with dilations 1, 2, 4, …, without computing the outputs nobody reads, so a window
 of 64 costs 63 small products instead of 384.
@@ -42,9 +44,27 @@ class Architecture:
     rank: int = 4
     recent: int = 8  # newest steps that also go straight to the head
     dropout: float = 0.05
+    blocks: int = 0  # residual blocks behind the convolution
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+class ResidualBlock(nn.Module):
+    """h + leave(GELU(enter(h))), which is h bit for bit until `leave` has learnt something.
+
+    Source: He et al., Deep residual learning, CVPR 2016; begun at zero as by Zhang et al., Fixup initialization, ICLR 2019.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, h: Tensor) -> Tensor:
+        left: Tensor = self.leave(_gelu_of(self.enter, h))
+        return h + left
 
 
 class Forecaster(nn.Module):
@@ -70,6 +90,7 @@ class Forecaster(nn.Module):
         self.register_buffer("step", torch.ones(a.twins, a.channels))
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        self.blocks = nn.ModuleList(ResidualBlock(a.hidden) for _ in range(a.blocks))
 
     def forward(self, rows: Tensor, x: Tensor, good: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
         """Forecast the steps after the window.
@@ -95,6 +116,8 @@ class Forecaster(nn.Module):
         newest = steps[:, -a.recent :].reshape(n, -1)
         h = _gelu_of(self.join, torch.cat([h[:, 0], calendar, newest], dim=-1))
         h = self.drop(h)  # (N, hidden)
+        for block in self.blocks:
+            h = block(h)
         h = h + rows_times(rows_along(h, self.down, rows), self.up.index_select(0, rows))
         out = (self.head(h) + self.bias.index_select(0, rows)).reshape(n, a.horizons, a.channels, 2)
         # a change against the newest good value, in units of `step`

@@ -69,6 +69,8 @@ class VersionInfo:
         found = asdict(self)
         if self.faults == NO_FAULTS:
             del found["faults"]
+        if not self.architecture.blocks:  # as versions of before have it, which knew of none
+            del found["architecture"]["blocks"]
         return found
 
     @classmethod

@@ -26,11 +26,12 @@ from models.detectors import Detectors, Layout
 from models.fault_labels import LabelledPeriod
 from models.fault_learning import faults_of
 from models.fault_report import FaultReport
-from models.forecast_training import fit_forecaster
+from models.forecast_training import calibration_loss, fit_forecaster
 from models.network import Architecture, Forecaster
 from models.old_regime import for_training_and_judging, scaled
 from models.served import ServedModel, VersionInfo
 from models.split import bad_marked, holdout_steps, only_twins, split_in_time
+from models.structure import Structure, restructured
 from models.stuck_runs import learn_runs
 from models.table_fitting import fit_all_tables
 from models.windows import DAY_NS, WEEK_NS, calendar, good_cells
@@ -75,6 +76,7 @@ def train(
     old: Stretches | None = None,
     anew: bool = False,
     labels: Sequence[LabelledPeriod] = (),
+    structure: Structure | None = None,
 ) -> Trained:
     """Train the version `number` of a type.
 
@@ -91,6 +93,7 @@ def train(
         old: stretches from before the block, what must not train marked bad; some of them train beside the block's steps.
         anew: train anew in spite of a base, unless a twin would have to be carried over from it.
         labels: what people called which period; faults are told apart by them.
+        structure: of the version's forecaster; None: the base's, of a first model the usual one.
 
     Raises:
         TrainingImpossible: no twin has enough steps that may train.
@@ -140,6 +143,8 @@ def train(
     architecture = Architecture(twins=len(assets), channels=channels, past=WINDOW, horizons=HORIZONS)
     if base is not None:  # its sizes, which may be those of an older release
         architecture = replace(base.info.architecture, twins=len(assets))
+    elif structure is not None:
+        architecture = replace(architecture, rank=structure.rank, blocks=structure.blocks)
     network = Forecaster(architecture)
     network.step[:twins] = torch.from_numpy(fleet_fit.usual_steps(x, training))
     locs, scales = loc, scale
@@ -151,6 +156,8 @@ def train(
             np.concatenate([own, theirs[rows].numpy()])
             for own, theirs in ((loc, base.detectors.loc), (scale, base.detectors.scale))
         )
+    if base is not None and structure is not None:
+        network = restructured(network, structure, lambda one: calibration_loss(one, x, good, calendars, split.calibrate))
     learnt, judged = for_training_and_judging(old) if old is not None else (None, None)
     fit = fit_forecaster(
         network,
@@ -175,7 +182,7 @@ def train(
     kept = base.detectors.prototypes.cpu().numpy() if base is not None and carried else None
     patterns = pattern.fit_fleet(x, good, split.train | split.calibrate, seed=seed, kept=kept)
     layout = Layout(window=WINDOW, span=span, components=basis.shape[2], prototypes=len(patterns.prototypes), weekly=weekly)
-    detectors = Detectors(architecture, layout)
+    detectors = Detectors(network.architecture, layout)
     detectors.network.load_state_dict(network.state_dict())
     for buffer, fitted in (
         (detectors.loc, torch.from_numpy(loc)),
@@ -204,7 +211,7 @@ def train(
         seed=seed,
         calendar_day=day,
         calendar_week=week,
-        architecture=architecture,
+        architecture=network.architecture,
         layout=detectors.layout,
         alarms_per_twin_day=alarms_per_twin_day,
         holdout_steps=holdout,

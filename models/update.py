@@ -36,7 +36,8 @@ class UpdateJob:
     `fine_tune` False: the backbone is trained anew (first model, or far more steps than the backbone has seen).
     `old`: stretches from before the block, what must not train marked bad; None: nothing is remembered. `shadow`: a version that
     passes the gate stands in the shadow before it serves. `earlier`: versions that served before the champion, the oldest first.
-    `labels`: what people called which period, the newest word last.
+    `labels`: what people called which period, the newest word last. `trial`: which other structure is tried beside the
+    champion's (`models.structure_trial`), the next one at each turn; None: none.
     """
 
     home: Path
@@ -53,6 +54,7 @@ class UpdateJob:
     shadow: bool = False
     earlier: tuple[Weights, ...] = ()
     labels: tuple[LabelledPeriod, ...] = ()
+    trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ def _params(version: ModelVersion) -> dict[str, str | int | float]:
     found: dict[str, str | int | float] = {"trigger": version.trigger} if version.trigger else {}
     if version.origin is not None:
         told = card(version)["data"]
+        found |= {f"structure.{name}": value for name, value in version.origin.structure.items()}
         found |= {"data_from": told["from"], "data_to": told["to"], "twins": version.origin.twins, "seed": version.origin.seed}
     return found if version.compute is None else found | version.compute.software | {"device": version.compute.device}
 

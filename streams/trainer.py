@@ -39,11 +39,11 @@ from streams.step_blocks import StepBlockBuilder
 from streams.topics import Topics
 from streams.training_worker import TrainingWorker
 from streams.triggers import Trigger, TriggerRules, Triggers
+from streams.update_choices import PRETRAINED, steps_seen, structure_trial
 from streams.waiting import first_set, pause
 
 log = logging.getLogger(__name__)
 
-PRETRAINED = "pretrained_steps"  # figure of a version: steps its backbone was trained on
 _POLL_S = 2.0
 _LONGEST_WAIT_S = 30.0
 _GRACE_S = 5.0
@@ -62,6 +62,7 @@ class TrainingRules:
     alarms_per_twin_day: float
     live: LiveSteps
     power: PowerTerms
+    structure_every: int = 0
 
 
 async def run_trainer(
@@ -80,13 +81,15 @@ async def run_trainer(
     train_every_good_steps: int = 0,
     train_on_drift: bool = True,
     train_budget_cpu_s: float = 0.0,
+    train_structure_every: int = 0,
     live: LiveSteps | None = None,
     power: PowerTerms | None = None,
 ) -> None:
     """Run until `stop`. Never raises for a broker that is away: it is waited for."""
     triggers = TriggerRules(train_every_s, train_min_steps, train_every_good_steps, train_on_drift, train_budget_cpu_s)
     live, power = live or LiveSteps(), power or PowerTerms()
-    rules = TrainingRules(triggers, train_max_steps, train_old_stretches, seed, threads, alarms_per_twin_day, live, power)
+    steps = train_max_steps, train_old_stretches
+    rules = TrainingRules(triggers, *steps, seed, threads, alarms_per_twin_day, live, power, train_structure_every)
     wait_s = 1.0
     while not stop.is_set():
         started = time.monotonic()
@@ -214,8 +217,10 @@ class Trainer:
             old = remembered[0].without(remembered[1].mask)
             hygiene_counts |= hygiene.counts(remembered[0].values, remembered[0].quality, remembered[1], "hygiene_old")
         alias = self._view.alias(type.slug)
-        seen = self._steps_seen(alias)
+        model, number = self._view.get(type.slug), self._releases.next_number(type.slug)
+        seen = steps_seen(model)
         fine_tune = alias is not None and block.steps < _ANEW * seen
+        trial = structure_trial(model, number, every=self._rules.structure_every, budget=self._triggers.budget, now_s=time.time())
         self._triggers.began(builder, now_s=time.time())
         self._drift.answered(builder)
         told = {"twins": len(block.assets), "steps": block.steps, "excluded": int(left_out.mask.sum())}
@@ -228,14 +233,15 @@ class Trainer:
                 exclude=left_out.mask,
                 champion=_champion_of(alias) if alias else None,
                 fine_tune=fine_tune,
-                number=self._releases.next_number(type.slug),
+                number=number,
                 alarms_per_twin_day=self._rules.alarms_per_twin_day,
                 seed=self._rules.seed,
                 threads=self._rules.threads,
                 old=old,
                 shadow=self._rules.live.shadow > 0,
-                earlier=earlier_champions(self._view.get(type.slug)),
+                earlier=earlier_champions(model),
                 labels=periods.labels(block.assets),
+                trial=trial,
             )
         )
         if stop.is_set():
@@ -256,12 +262,6 @@ class Trainer:
             await self._releases.publish(type, found, compared_with=champion, shadow=shadow)
         for command in commands:
             await self._releases.done(command)
-
-    def _steps_seen(self, alias: ModelAlias | None) -> float:
-        """Steps that the champion's backbone was trained on; 0 when nobody knows."""
-        model = self._view.get(alias.name) if alias else None
-        champion = model.champion if model else None
-        return champion.figures.get(PRETRAINED, 0.0) if champion else 0.0
 
     def _asked_of_nobody(self) -> list[ModelCommand]:
         known = {builder.type.slug for builder in self._replay.builders.values()}

@@ -69,6 +69,10 @@ class Budget:
     def spend(self, cpu_s: float, *, now_s: float) -> None:
         self._left, self._at_s = self.left(now_s) - cpu_s, now_s
 
+    def holds(self, cpu_s: float, *, now_s: float) -> bool:
+        """Whether so much is left, or there is no budget to keep."""
+        return not self._per_day or self.left(now_s) >= cpu_s
+
     def wait_s(self, *, now_s: float) -> float:
         """Seconds until there is something to spend again; 0 when there is, or without a budget."""
         left = self.left(now_s)

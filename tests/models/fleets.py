@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 
+from models.detectors import Detectors
 from models.port import Scores
 from models.served import ServedModel
+from models.structure import Structure, restructured
 from models.windows import gather, padded
 from twin.block import StepBlock
 from twin.types import NS_PER_S, Channel, TwinType
@@ -45,3 +48,14 @@ def windows_of(model: ServedModel, block: StepBlock, count: int) -> Windows:
 
 def bits(scores: Scores) -> list[bytes]:
     return [getattr(scores, field.name).tobytes() for field in dataclasses.fields(scores)]
+
+
+def reshaped(model: ServedModel, wanted: Structure) -> ServedModel:
+    """The same version in another structure, not trained further; what it is announced by is up to the caller."""
+    torch.manual_seed(5)
+    network = restructured(model.detectors.network, wanted, lambda one: 0.0)
+    info = dataclasses.replace(model.info, architecture=network.architecture)
+    detectors = Detectors(info.architecture, info.layout)
+    state = {name: tensor for name, tensor in model.detectors.state_dict().items() if not name.startswith("network.")}
+    detectors.load_state_dict(state | {f"network.{name}": tensor for name, tensor in network.state_dict().items()})
+    return ServedModel(info, detectors, sha256="", device="cpu")

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from deploy.topics import ensure_topics
 from models import version as version_file
 from models.served import ServedModel
+from models.structure import Structure
 from models.training import train
 from streams import clients
 from streams.history import HistoryBlock
 from streams.model_records import ModelAlias, models_key
 from streams.records import Signal, TwinState
 from streams.topics import Topics
+from tests.models.fleets import reshaped
 from twin.block import StepBlock
 from twin.types import NS_PER_S, compile_type
 
@@ -65,9 +67,10 @@ def _trained(number: int) -> bytes:
     return version_file.encode(model.info, model.detectors)
 
 
-def variant(model: ServedModel, number: int) -> ServedModel:
-    """Another version without another training: the first weights a little larger."""
+def variant(model: ServedModel, number: int, structure: Structure | None = None) -> ServedModel:
+    """Another version without another training: the first weights a little larger; `structure`: in another one."""
     made = version_file.decode(version_file.encode(model.info, model.detectors))
+    made = made if structure is None else reshaped(made, structure)
     with torch.no_grad():
         next(made.detectors.network.parameters()).mul_(1 + number / 1000)
     made.info = replace(made.info, version=f"{number:04d}-variant")

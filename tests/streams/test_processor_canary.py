@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from models import version as version_file
+from models.structure import Structure
 from models.weight_sources import WeightSources
 from streams import clients
 from streams.canary import InForce
@@ -36,7 +37,7 @@ async def until(plant: Plant, condition: Callable[[ModelView], object]) -> None:
 async def test_kills_during_a_canary_change_no_byte(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     plant = await Plant.built(kafka, topic_prefix)
     paths = [tmp_path / f"{number}.safetensors" for number in (1, 2)]
-    models = [trained(), variant(trained(), 200)]
+    models = [trained(), variant(trained(), 200, Structure(2, 1))]
     hashes = [version_file.save(model, path) for model, path in zip(models, paths, strict=True)]
     alias = ModelAlias(
         name=TYPE.slug, type=TYPE.id, champion=models[0].version, champion_sha256=hashes[0],

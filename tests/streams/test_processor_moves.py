@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from models.served import ServedModel
+from models.structure import Structure
 from tests.faults.tail import behind
 from tests.streams.plant import TYPE, Outputs, Plant, readings, trained, variant
 from tests.streams.processor_role import Machine, checkpoints, done, run, state_of
@@ -21,13 +22,13 @@ from tests.streams.test_period_replay import serves_everywhere, until
 from tests.streams.test_processor_exactness import same
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
-STEPS, FIRST, OPEN = 600, 200, 330  # the second version serves from FIRST on; at OPEN the alarm of p4 is on
+STEPS, FIRST, OPEN = 600, 200, 330  # the second version, of another structure, serves from FIRST on; at OPEN p4's alarm is on
 
 
 @pytest.fixture(scope="module")
 def versions() -> list[ServedModel]:
     first = trained()
-    return [first, variant(first, 2)]
+    return [first, variant(first, 2, Structure(8, 1))]
 
 
 async def promote(plant: Plant, model: ServedModel, home: Path) -> None:

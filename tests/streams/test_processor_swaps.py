@@ -12,12 +12,13 @@ import pytest
 
 from models import version as version_file
 from models.served import ServedModel
+from models.structure import Structure
 from streams import clients
 from streams.history import HistoryBlock
 from streams.model_records import ModelAlias, models_key
 from streams.models_topic import ModelsView, read_models
 from streams.processor import ProcessorStats, run_processor
-from tests.streams.plant import TYPE, Plant, readings, trained
+from tests.streams.plant import TYPE, Plant, readings, trained, variant
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 SWAPS = 200
@@ -25,7 +26,7 @@ SWAPS = 200
 
 @pytest.fixture(scope="module")
 def versions() -> list[ServedModel]:
-    return [trained(), trained(2)]
+    return [trained(), trained(2), variant(trained(2), 3, Structure(8, 2))]
 
 
 @asynccontextmanager
@@ -87,7 +88,7 @@ async def test_200_swaps_under_load_mix_no_versions_and_lose_no_step(
                 assert fed < values.shape[1], f"{stats.swaps} swaps in {fed} steps, expected {SWAPS}"
                 number += 1
                 seen = stats.swaps
-                await producer.send_and_wait(plant.topics.models, aliases[number % 2][1], key=aliases[number % 2][0])
+                await producer.send_and_wait(plant.topics.models, aliases[number % 3][1], key=aliases[number % 3][0])
                 await plant.feed(values[:, fed : fed + 10], first=fed)
                 fed += 10
                 await until(lambda seen=seen: stats.swaps > seen, "the next swap")  # type: ignore[misc]
@@ -141,7 +142,7 @@ async def test_a_bad_version_is_refused_with_the_reason_and_the_old_one_serves(
     kafka: str, topic_prefix: str, versions: list[ServedModel], tmp_path: Path, kind: str
 ) -> None:
     plant = await Plant.built(kafka, topic_prefix)
-    model, other = versions
+    model, other, _ = versions
     await plant.promote(model, tmp_path)
     good = tmp_path / f"{other.version}.safetensors"
     bad, sha256 = _tampered(kind, good, version_file.save(other, good))

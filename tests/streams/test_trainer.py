@@ -125,7 +125,7 @@ async def stream(kafka: str, topic_prefix: str) -> AsyncIterator[tuple[str, Topi
 
 @asynccontextmanager
 async def trainer(
-    kafka: str, topics: Topics, home: Path, *, every_s: float = 3600, min_steps: int = MIN_STEPS
+    kafka: str, topics: Topics, home: Path, *, every_s: float = 3600, min_steps: int = MIN_STEPS, structure_every: int = 0
 ) -> AsyncIterator[None]:
     """The role as `livetwin trainer` runs it; stopped, and nothing left behind, at the end."""
     stop = asyncio.Event()
@@ -137,6 +137,7 @@ async def trainer(
             train_every_s=every_s,
             train_min_steps=min_steps,
             train_max_steps=1000,
+            train_structure_every=structure_every,
             seed=7,
             threads=1,
             alarms_per_twin_day=0.02,
@@ -179,7 +180,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
 ) -> None:
     kafka, topics, plant, watch = stream
     await plant.feed(200)
-    async with trainer(kafka, topics, tmp_path, every_s=4):
+    async with trainer(kafka, topics, tmp_path, every_s=4, structure_every=2):
         # the first model comes when there are enough steps, not before
         await caught_up(kafka, topics)
         assert NAME not in watch.view.models
@@ -221,6 +222,14 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert second.figures["hygiene_steps_used"] == 2 * second.figures["steps"]
         assert second.figures["pretrained_steps"] == model.versions[first].figures["pretrained_steps"]
 
+        # the second tries a structure beside the first's, and tells what came of that
+        said = [stage.why for stage in second.stages if stage.name == "structure"]
+        assert len(said) == 1
+        assert said[0].startswith("rank 4 and 1 residual blocks instead of rank 4 and 0 residual blocks")
+        assert not [stage for stage in model.versions[first].stages if stage.name == "structure"]
+        assert second.origin is not None
+        assert second.origin.structure["blocks"] == float("not " not in said[0])
+
         # the record of runs
         model = await watch.until(lambda model: all(version.run_id for version in model.versions.values()))
         from mlflow import MlflowClient
@@ -232,6 +241,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert run.data.params["trigger"] == second.trigger
         assert run.data.metrics["energy_wh"] > 0
         assert run.data.params["twins"] == str(len(ASSETS))
+        assert run.data.params["structure.blocks"] == str(second.origin.structure["blocks"])
 
     # a restart goes on where the other stopped; a command older than the alias is not carried out again
     assert model.alias is not None

@@ -179,8 +179,7 @@ async def processor(stop: asyncio.Event) -> None:
 
 
 async def trainer(stop: asyncio.Event) -> None:
-    run = entry("streams.trainer", "run_trainer")
-    settings = read(TrainerSettings)
+    run, settings = entry("streams.trainer", "run_trainer"), read(TrainerSettings)
     await run(
         **_kafka(),
         home=home_of(read(HomeSettings)),

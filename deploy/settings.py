@@ -126,7 +126,7 @@ class TrainerSettings(_Settings):
         description="stretches of 96 steps from all of a twin type's past that are kept beside the newest steps; 0: none",
     )
     train_structure_every: int = Field(
-        default=0,
+        default=10,
         ge=0,
         description="every so many updates of a type another structure (adapter rank, residual blocks) is trained too, "
         "where the budget holds it, and taken if it proves better; 0: never",

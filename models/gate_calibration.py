@@ -5,8 +5,8 @@ Out:  stage `calibration`; what is to be said against a version's p-values, whic
 
 Both counts are noisy: alarms are few, and a strange hour is strange at all its steps. So a candidate's are compared with the
 champion's on the same steps, and what chance explains is not held against it. But where the newest steps are strange to the
-candidate too, it must surely forecast them better, or find far fewer of them strange: a version that is as lost as the champion
-brings nothing, and the mixture of regimes that its tables come from hides faults.
+candidate too, it must forecast them better, surely, or likely and by more than counts as equal, or surely find far fewer strange:
+a version that is as lost as the champion brings nothing, and the mixture of regimes that its tables come from hides faults.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from models.batch_means import mean_and_chance
-from models.gate_holdout import Judged
+from models.gate_holdout import LOSS_TOLERANCE, Judged
 from models.gate_stage import Stage
 from models.served import ServedModel
 
@@ -28,6 +28,7 @@ SHARE_MORE = 0.02  # by which the candidate's may be above the champion's, besid
 LOWER_LOSS = 1.5  # times the champion's, when the loss is surely lower: it follows a drift, of which its tables have seen little
 FAR_LESS = 1.5  # times less strange than the champion, and surely: it follows a drift, though its forecasts are no better yet
 SURE = 0.01  # chance that a difference is none
+LIKELY = 0.1  # that a lower loss is by chance: a day or two of a drift seldom tell more surely, and not to follow it costs, too
 ALARMS_MIN = 2.0  # of a first model: a short hold-out explains none
 ALARMS_CHANCE = 0.05  # that a version which alarms as often as the champion has more than is allowed
 TWIN_DAYS_MIN = 1.0  # below which alarms say too little, where the shadow will judge them
@@ -51,9 +52,9 @@ def calibration(judged: Judged, figures: dict[str, float], *, alarms_per_twin_da
     if (stranger := too_strange(judged, figures)) is not None:
         return Stage(name, False, f"of the hold-out {stranger}")
     mine, theirs = figures["candidate_share_p05"], figures.get("champion_share_p05")
-    if theirs is not None and mine > SHARE_WORST and not (_loss_is_lower(judged) or _far_less_strange(judged)):
+    if theirs is not None and mine > SHARE_WORST and not (_forecasts_better(judged) or _far_less_strange(judged)):
         strange = f"{mine:.0%} of steps have p < {SHARE}, expected about {SHARE:.0%} (champion {theirs:.0%})"
-        loss = f"its loss of {figures['candidate_loss']:.3f} is not surely lower than {figures['champion_loss']:.3f}"
+        loss = f"its loss of {figures['candidate_loss']:.3f} is hardly lower than {figures['champion_loss']:.3f}"
         return Stage(name, False, f"the hold-out is strange to it too: {strange}, and {loss}")
     against = f" against {other:.0f}" if other is not None else f" (at most {most:.0f})"
     told = " (too little to judge alarms by: the shadow will)" if little else ""
@@ -105,10 +106,20 @@ def as_promised(champion: ServedModel, figures: dict[str, float]) -> ServedModel
 
 
 def _loss_is_lower(judged: Judged) -> bool:
+    lower, by_chance = _gain(judged, SURE)
+    return lower > by_chance
+
+
+def _forecasts_better(judged: Judged) -> bool:
+    lower, by_chance = _gain(judged, LIKELY)
+    return lower > max(by_chance, LOSS_TOLERANCE) or _loss_is_lower(judged)
+
+
+def _gain(judged: Judged, chance: float) -> tuple[float, float]:
+    """Nats a cell by which the candidate's loss is lower, and what chance explains of that."""
     mine, theirs = judged.losses()
     assert theirs is not None
-    lower, by_chance = mean_and_chance(theirs - mine, judged.stretch.block.period_ns, SURE)
-    return lower > by_chance
+    return mean_and_chance(theirs - mine, judged.stretch.block.period_ns, chance)
 
 
 def _far_less_strange(judged: Judged) -> bool:

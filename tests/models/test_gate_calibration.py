@@ -29,11 +29,19 @@ def strange(judged: Judged, share: float, *, seed: int, lasting: int = 1) -> np.
 
 
 def judge(
-    judged: Judged, mine: np.ndarray, theirs: np.ndarray, *, nats: float = 0.0, shadow: bool = False, **figures: float
+    judged: Judged,
+    mine: np.ndarray,
+    theirs: np.ndarray,
+    *,
+    nats: float | np.ndarray = 0.0,
+    shadow: bool = False,
+    **figures: float,
 ) -> Stage:
     """The stage's word, with these p-values and a champion, below 0 a candidate, whose loss is higher by some `nats`."""
     assert judged.theirs is not None
-    wider = [(one.spread * np.exp(max(by, 0.0))).astype(np.float32) for one, by in ((judged.mine, -nats), (judged.theirs, nats))]
+    wider = [
+        (one.spread * np.exp(np.maximum(by, 0.0))).astype(np.float32) for one, by in ((judged.mine, -nats), (judged.theirs, nats))
+    ]
     mine_of, theirs_of = (
         replace(judged.mine, p_value=mine, spread=wider[0]),
         replace(judged.theirs, p_value=theirs, spread=wider[1]),
@@ -58,6 +66,25 @@ def test_as_lost_as_the_champion_and_no_better_at_forecasting_is_refused(judged:
     assert judge(judged, mine, strange(judged, 0.9, seed=1, lasting=12)).passed, (
         "it follows a drift that has left the champion behind"
     )
+
+
+def test_where_both_are_lost_the_one_that_likely_forecasts_better_by_more_than_counts_as_equal_serves(judged: Judged) -> None:
+    mine, theirs = strange(judged, 0.3, seed=2, lasting=12), strange(judged, 0.4, seed=1, lasting=12)
+    losses, _ = judged.losses()
+
+    def gain(nats: np.ndarray, chance: float) -> tuple[float, float]:
+        """By how much the loss of a champion is higher whose spread is so many nats wider, and what chance explains."""
+        wide, narrow = (replace(judged.mine, spread=(judged.mine.spread * np.exp(by)).astype(np.float32)) for by in (nats, 0.0))
+        mine_of, theirs_of = Judged(judged.stretch, narrow, wide).losses()
+        assert theirs_of is not None
+        return mean_and_chance(theirs_of - mine_of, PERIOD_NS, chance)
+
+    now_and_then = (np.arange(losses.shape[1]) // 28 % 4 == 0)[:, None].astype(float)  # a part of the day is forecast better
+    for size, passes in ((1.0, True), (0.2, False)):
+        lower, by_chance = gain(size * now_and_then, 0.1)
+        assert by_chance < lower < gain(size * now_and_then, 0.01)[1], "likely, not surely"
+        assert (lower > 0.02) == passes
+        assert judge(judged, mine, theirs, nats=size * now_and_then).passed == passes
 
 
 def test_surely_stranger_than_the_champion_is_refused_with_both_shares(judged: Judged) -> None:

@@ -163,8 +163,7 @@ def _power() -> PowerTerms:
 
 
 async def processor(stop: asyncio.Event) -> None:
-    run = entry("streams.processor", "run_processor")
-    settings = read(ProcessorSettings)
+    run, settings = entry("streams.processor", "run_processor"), read(ProcessorSettings)
     await run(
         **_kafka(),
         batch_max_records=settings.batch_max_records,
@@ -188,6 +187,7 @@ async def trainer(stop: asyncio.Event) -> None:
         train_on_drift=settings.train_on_drift,
         train_budget_cpu_s=settings.train_budget_cpu_s,
         train_structure_every=settings.train_structure_every,
+        train_loss=settings.train_loss,
         train_min_steps=settings.train_min_steps,
         train_max_steps=settings.train_max_steps,
         train_old_stretches=settings.train_old_stretches,

@@ -131,6 +131,10 @@ class TrainerSettings(_Settings):
         description="every so many updates of a type another structure (adapter rank, residual blocks) is trained too, "
         "where the budget holds it, and taken if it proves better; 0: never",
     )
+    train_loss: Literal["student", "gaussian", "quantile"] = Field(
+        default="student",
+        description="what forecasts are taught by: likelihood under Student's t or a normal distribution, or quantiles",
+    )
     train_seed: int = Field(default=7, description="seed of initial weights and shuffling")
     train_threads: int = Field(default=1, ge=1, description="CPU threads of a training step")
     shadow_steps: int = Field(

@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.losses import LOSSES
 from models.network import Forecaster, student_nll
 from models.old_regime import OldSteps
+from models.update import LossName
 
 BATCH = 256
 FIRST_SAMPLES, TUNE_SAMPLES = 150_000, 50_000
@@ -134,6 +136,7 @@ def fit_forecaster(
     seed: int,
     old: OldSteps | None = None,
     judged: OldSteps | None = None,
+    loss: LossName = "student",
 ) -> FitFigures:
     """Train the network in place.
 
@@ -149,6 +152,7 @@ def fit_forecaster(
         seed: of shuffling and of windows that start late; dropout draws from torch's own generator.
         old: of the past before the record: OLD_SHARE of each batch, and of what chooses the best weights.
         judged: the same, never trained on: what the figures say of forgetting.
+        loss: what the weights are taught by; they are chosen, and all figures told, by `student`.
     """
     samples = Samples(network, x, good, calendars)
     train_t, calibrate_t = torch.from_numpy(train), torch.from_numpy(calibrate)
@@ -179,12 +183,12 @@ def fit_forecaster(
         twins, past, counts, calendar, target, weight = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         seen = _late_starts(len(twins), samples.past, generator)
         mean, log_scale = network(twins, past * seen, counts * seen, calendar)
-        loss = (student_nll(mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1)
+        cost = (LOSSES[loss](mean, log_scale, target) * weight).sum() / weight.sum().clamp(min=1)
         if fine_tune:
             for parameter, before in zip(trained, start, strict=True):
-                loss = loss + PULL * ((parameter - before) ** 2).sum()
+                cost = cost + PULL * ((parameter - before) ** 2).sum()
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(cost)
         _keep_adapters(network, from_row=len(x))
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()

@@ -34,6 +34,7 @@ from models.split import bad_marked, holdout_steps, only_twins, split_in_time
 from models.structure import Structure, restructured
 from models.stuck_runs import learn_runs
 from models.table_fitting import fit_all_tables
+from models.update import LossName
 from models.windows import DAY_NS, WEEK_NS, calendar, good_cells
 from twin.block import StepBlock
 from twin.errors import LivetwinError
@@ -77,6 +78,7 @@ def train(
     anew: bool = False,
     labels: Sequence[LabelledPeriod] = (),
     structure: Structure | None = None,
+    loss: LossName = "student",
 ) -> Trained:
     """Train the version `number` of a type.
 
@@ -93,6 +95,7 @@ def train(
         old: stretches from before the block, what must not train marked bad; some of them train beside the block's steps.
         anew: train anew in spite of a base, unless a twin would have to be carried over from it.
         labels: what people called which period; faults are told apart by them.
+        loss: what the forecaster is taught by; its figures are told by `student` all the same.
         structure: of the version's forecaster; None: the base's, of a first model the usual one.
 
     Raises:
@@ -170,6 +173,7 @@ def train(
         seed=seed,
         old=None if learnt is None else scaled(learnt, assets, locs, scales, day=day, week=week),
         judged=None if judged is None else scaled(judged, assets, locs, scales, day=day, week=week),
+        loss=loss,
     )
 
     # what is fitted in closed form, a twin
@@ -252,5 +256,7 @@ def train(
         "seconds": time.perf_counter() - began,
     }
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}  # old losses: where there are any
+    if loss != "student":
+        figures[f"taught_by_{loss}"] = 1.0
     served = version.decode(payload, origin=f"{info.name} {info.version}", expect_type=type, behaviour=False)
     return Trained(served, payload, figures | (report.figures() if report is not None else {}), report)

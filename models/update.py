@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from models.origin import Compute, Origin
 from twin.block import StepBlock
 from twin.stretches import Stretches
 from twin.types import TwinType
+
+LossName = Literal["student", "gaussian", "quantile"]  # see `models.losses`
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class UpdateJob:
     `old`: stretches from before the block, what must not train marked bad; None: nothing is remembered. `shadow`: a version that
     passes the gate stands in the shadow before it serves. `earlier`: versions that served before the champion, the oldest first.
     `labels`: what people called which period, the newest word last. `trial`: which other structure is tried beside the
-    champion's (`models.structure_trial`), the next one at each turn; None: none.
+    champion's (`models.structure_trial`), the next one at each turn; None: none. `loss`: what the weights are taught by.
     """
 
     home: Path
@@ -55,6 +58,7 @@ class UpdateJob:
     earlier: tuple[Weights, ...] = ()
     labels: tuple[LabelledPeriod, ...] = ()
     trial: int | None = None
+    loss: LossName = "student"
 
 
 @dataclass(frozen=True, slots=True)

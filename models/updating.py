@@ -79,6 +79,7 @@ def _trained(job: UpdateJob, champion: ServedModel | None, structure: Structure 
         old=job.old,
         labels=job.labels,
         structure=structure,
+        loss=job.loss,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from models.port import VersionRefused
 from models.update import Weights
-from streams.model_records import GateStage, ModelCommand, ModelVersion
+from streams.model_records import GateStage, ModelAlias, ModelCommand, ModelVersion
 from streams.models_topic import ModelsView, ModelView
 
 EARLIER = 4  # champions before the one that serves that a candidate is compared with
@@ -41,6 +41,11 @@ def before(model: ModelView, *, earlier_than: ModelVersion | None = None) -> Mod
     champion = model.alias.champion if model.alias else None
     served = [one for one in model.history() if one.decision in ("champion", "retired") and one.version != champion]
     return next((one for one in served if earlier_than is None or one.time_ns < earlier_than.time_ns), None)
+
+
+def champion_weights(alias: ModelAlias) -> Weights:
+    """The weights that serve."""
+    return Weights(alias.champion, alias.champion_uri, alias.champion_sha256)
 
 
 def earlier_champions(model: ModelView | None) -> tuple[Weights, ...]:

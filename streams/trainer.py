@@ -21,16 +21,16 @@ from aiokafka.errors import KafkaError
 from models import hygiene
 from models.power import PowerTerms
 from models.registry import Registry
-from models.update import UpdateFailed, UpdateJob, Weights
+from models.update import LossName, UpdateFailed, UpdateJob
 from models.weights import WeightFiles
 from streams import clients
 from streams.drift_watch import DriftWatch
 from streams.lag import TRAINER, NotedPosition, group_of
 from streams.live_rules import LiveSteps
 from streams.live_watch import LiveRules, LiveWatch
-from streams.model_records import ModelAlias, ModelCommand
+from streams.model_records import ModelCommand
 from streams.models_topic import Change, ModelsView, follow
-from streams.release_choices import earlier_champions
+from streams.release_choices import champion_weights, earlier_champions
 from streams.releases import Releases
 from streams.remembering import Remembering
 from streams.replaying import Replay
@@ -63,6 +63,7 @@ class TrainingRules:
     live: LiveSteps
     power: PowerTerms
     structure_every: int = 0
+    loss: LossName = "student"
 
 
 async def run_trainer(
@@ -82,6 +83,7 @@ async def run_trainer(
     train_on_drift: bool = True,
     train_budget_cpu_s: float = 0.0,
     train_structure_every: int = 0,
+    train_loss: LossName = "student",
     live: LiveSteps | None = None,
     power: PowerTerms | None = None,
 ) -> None:
@@ -89,7 +91,7 @@ async def run_trainer(
     triggers = TriggerRules(train_every_s, train_min_steps, train_every_good_steps, train_on_drift, train_budget_cpu_s)
     live, power = live or LiveSteps(), power or PowerTerms()
     steps = train_max_steps, train_old_stretches
-    rules = TrainingRules(triggers, *steps, seed, threads, alarms_per_twin_day, live, power, train_structure_every)
+    rules = TrainingRules(triggers, *steps, seed, threads, alarms_per_twin_day, live, power, train_structure_every, train_loss)
     wait_s = 1.0
     while not stop.is_set():
         started = time.monotonic()
@@ -182,7 +184,7 @@ class Trainer:
                 if (trigger := self._due(builder)) is not None and not stop.is_set():
                     await self._round(builder, trigger, stop)
                 elif self._rules.triggers.on_drift and (alias := self._view.alias(builder.type.slug)) is not None:
-                    await self._drift.look(builder, _champion_of(alias))
+                    await self._drift.look(builder, champion_weights(alias))
                 await asyncio.to_thread(self._remembering.keep, self._replay.periods, builder.newest, builder.type)
             for command in self._asked_of_nobody():
                 await self._releases.refuse(command, "missing: it has no closed steps yet; nothing was trained")
@@ -231,7 +233,7 @@ class Trainer:
                 type=type,
                 block=block,
                 exclude=left_out.mask,
-                champion=_champion_of(alias) if alias else None,
+                champion=champion_weights(alias) if alias else None,
                 fine_tune=fine_tune,
                 number=number,
                 alarms_per_twin_day=self._rules.alarms_per_twin_day,
@@ -242,6 +244,7 @@ class Trainer:
                 earlier=earlier_champions(model),
                 labels=periods.labels(block.assets),
                 trial=trial,
+                loss=self._rules.loss,
             )
         )
         if stop.is_set():
@@ -294,7 +297,3 @@ class Trainer:
             for name in list(self._view.models):
                 await self._releases.undo_refused(name)
             await first_set(stop, self._woken)
-
-
-def _champion_of(alias: ModelAlias) -> Weights:
-    return Weights(alias.champion, alias.champion_uri, alias.champion_sha256)

@@ -138,6 +138,7 @@ async def trainer(
             train_min_steps=min_steps,
             train_max_steps=1000,
             train_structure_every=structure_every,
+            train_loss="quantile",
             seed=7,
             threads=1,
             alarms_per_twin_day=0.02,
@@ -191,6 +192,7 @@ async def test_from_the_first_model_to_fine_tuned_versions_commands_and_a_restar
         assert model.champion.base is None
         assert (model.champion.trigger or "").startswith("first: ")
         assert model.champion.figures["pretrained_steps"] >= MIN_STEPS
+        assert model.champion.figures["taught_by_quantile"] == 1
         served = version_file.load(
             WeightFiles(tmp_path).verify(model.alias.champion_uri, model.alias.champion_sha256),
             expect_sha256=model.alias.champion_sha256,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from streams.alarm_rates import AlarmRate
+from streams.arrivals import Quiet
 from streams.checkpoint import WRITER_HEADER
 from streams.dead_letter import HEADERS as DEAD_LETTER_HEADERS
 from streams.formats.cloud_events import ARROW, JSON, STRUCTURED
@@ -180,11 +181,12 @@ CONTRACTS: Final[dict[str, Contract]] = {
         ),
     ),
     "monitoring": Contract(
-        "What scoring takes, and how often twins alarm, a minute",
+        "What scoring takes, how often twins alarm, and where nothing comes any more",
         BOTH,
         (
             Message("ProcessorUsage", "steps, CPU time and power of one processor", "^usage/.+$", ProcessorUsage),
             Message("AlarmRate", "alarms of a type on one partition beside those asked for", "^alarms/.+/[0-9]+$", AlarmRate),
+            Message("Quiet", "nothing comes from a type's twins on one partition, or does again", "^quiet/.+/[0-9]+$", Quiet),
         ),
     ),
     "alert.signals": Contract(

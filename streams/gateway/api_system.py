@@ -57,7 +57,7 @@ def router(gateway: Gateway, registry: CollectorRegistry, version: str) -> APIRo
         states = gateway.follower.partitions(gateway.topics.state) or 1
         return asyncapi.document(bootstrap=gateway.bootstrap, topics=gateway.topics, partitions=states, version=version)
 
-    @routes.get("/v1/system", summary="Roles, how far each is behind, views, historian, refused records")
+    @routes.get("/v1/system", summary="Roles, how far each is behind, what comes in, views, historian, refused records")
     async def system() -> dict[str, Any]:
         return await overview(gateway)
 
@@ -92,6 +92,19 @@ async def overview(gateway: Gateway) -> dict[str, Any]:
         "lag": None
         if gateway.lag.newest is None
         else {role.role: {"members": role.members, "records": dict(role.records)} for role in gateway.lag.newest},
+        "arrivals": None
+        if gateway.arrivals.newest is None
+        else [
+            {
+                "type": one.type,
+                "partition": one.partition,
+                "twins": one.twins,
+                "last_came": rfc3339(one.last_ms * NS_PER_MS),
+                "expected_within_s": one.limit_ms / 1000,
+                "quiet": one.quiet,
+            }
+            for one in gateway.arrivals.newest
+        ],
         "historian": None
         if historian is None
         else {

@@ -103,6 +103,7 @@ async def run_gateway(
         opened.push_async_callback(gateway.producer.close)
         await opened.enter_async_context(_running("views", lambda: gateway.follower.run(stop), stop))
         await opened.enter_async_context(_running("lag", lambda: gateway.lag.run(stop), stop))
+        await opened.enter_async_context(_running("arrivals", lambda: gateway.arrivals.run(stop), stop))
         if historian:
             gateway.historian = HistorianStats()
             await opened.enter_async_context(_running("historian", lambda: _historian(gateway, store_limits, stop), stop))

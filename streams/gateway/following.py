@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from streams import clients
 from streams.alarm_rates import AlarmRate
+from streams.arrivals import Quiet
 from streams.formats.events import decode_event
 from streams.gateway.views import MOST_DEAD_LETTERS, DeadLetter, LiveViews, first_problem
 from streams.records import EPOCH_HEADER, Alert, DemoCommand, TwinState
@@ -189,6 +190,9 @@ class TopicFollower:
                 self._views.skip(self._topics.state, "malformed", key, first_problem(error))
                 continue
             if twins.put(state):
+                if state.health != "silent":  # of such a twin nothing came
+                    live = self._topics.state not in self.status.missing
+                    self._views.arrivals.put(state.type, partition, record.timestamp, live=live)
                 self._on_change("twin", state.asset, state)
 
     def _definition(self, record: ConsumerRecord) -> None:
@@ -225,10 +229,13 @@ class TopicFollower:
             self._views.events.put(event)
 
     def _monitoring(self, record: ConsumerRecord) -> None:
-        if (record.key or b"").startswith(b"alarms/"):
-            self._views.alarm_rates.put(AlarmRate.model_validate_json(record.value or b""))
-        else:
-            self._views.usage.put(ProcessorUsage.model_validate_json(record.value or b""))
+        key, value = record.key or b"", record.value or b""
+        if key.startswith(b"alarms/"):
+            self._views.alarm_rates.put(AlarmRate.model_validate_json(value))
+        elif key.startswith(b"usage/"):
+            self._views.usage.put(ProcessorUsage.model_validate_json(value))
+        elif key.startswith(b"quiet/"):
+            self._views.arrivals.take(Quiet.model_validate_json(value))
 
     def _dead_letter(self, record: ConsumerRecord) -> None:
         headers = {name: value.decode(errors="replace") for name, value in record.headers}

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from streams.gateway.answers import alert_answer, model_answer, twin_answer
+from streams.gateway.arrival_watch import ArrivalWatch
 from streams.gateway.commands import Operator
 from streams.gateway.following import Kind, TopicFollower
 from streams.gateway.problem import ApiError
@@ -39,6 +40,7 @@ class Gateway:
     producer: RecordProducer
     operator: Operator
     lag: LagWatch
+    arrivals: ArrivalWatch
     historian: HistorianStats | None = None
     started: float = field(default_factory=time.time)
 
@@ -79,6 +81,7 @@ def assemble(*, bootstrap: str, topics: Topics, home: Path, store: TwinStore) ->
             case "model":
                 hub.publish(kind, key, None, lambda: model_answer(record, views.alarm_rates.of(record.name)))
 
+    follower = TopicFollower(bootstrap, topics, views, on_change)
     return Gateway(
         bootstrap=bootstrap,
         topics=topics,
@@ -86,8 +89,9 @@ def assemble(*, bootstrap: str, topics: Topics, home: Path, store: TwinStore) ->
         store=store,
         views=views,
         hub=hub,
-        follower=TopicFollower(bootstrap, topics, views, on_change),
+        follower=follower,
         producer=producer,
         operator=Operator(topics, producer, views),
         lag=LagWatch(bootstrap, topics),
+        arrivals=ArrivalWatch(topics, views, follower.status, producer),
     )

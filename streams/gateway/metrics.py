@@ -70,6 +70,7 @@ class _Views(Collector):
             produced.add_metric([topic], count)
         yield produced
         yield from self._lag()
+        yield from self._arrivals()
         yield from self._alarms()
         yield from self._energy()
         yield from self._store()
@@ -83,6 +84,18 @@ class _Views(Collector):
             members.add_metric([role.role], role.members)
         yield lag
         yield members
+
+    def _arrivals(self) -> Iterator[Metric]:
+        labels = ["type", "partition"]
+        since = GaugeMetricFamily("livetwin_last_step_came_seconds", "When a step came last, Unix time", labels=labels)
+        quiet = GaugeMetricFamily("livetwin_quiet", "1 where nothing comes any more, judged by how steps came", labels=labels)
+        definitions = self._gateway.views.definitions
+        for one in self._gateway.arrivals.newest or ():
+            kind = definitions.types.get(one.type)
+            place = [kind.slug if kind is not None else one.type, str(one.partition)]
+            since.add_metric(place, one.last_ms / 1e3)
+            quiet.add_metric(place, float(one.quiet))
+        yield from (since, quiet)
 
     def _alarms(self) -> Iterator[Metric]:
         """Alarms of the model beside those asked for, in the newest week of event time and since the champion serves."""

@@ -185,6 +185,8 @@ def _ticker(gateway: Gateway, counts: ui.html, status: ui.html, event_clock: ui.
         _set(counts, text)
         live = follow.reachable and follow.caught_up
         word, css = ("live", "calm") if live else ("catching up", "learning") if follow.reachable else ("broker away", "critical")
+        if live and gateway.arrivals.stands_still:
+            word, css = "nothing comes in", "watch"
         newest = f"event time {clock(views.twins.newest_ns)} UTC" if views.twins.newest_ns is not None else "nothing received yet"
         _set(
             event_clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import Request
@@ -12,12 +13,17 @@ from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import Content, Html, chip, code, esc, small, table, tile, two_lines
 from streams.gateway.page_shell import explain, markup, panel, set_content, shell
 from streams.gateway.page_words import HEALTH, OTHER, Tone
-from streams.wording import number
+from streams.gateway.times import NS_PER_S
+from streams.wording import duration, number
 
 _ROLE_TONES: Final = {
     "running": Tone("calm", "●", "Running", "", ""),
     "backoff": Tone("critical", "◆", "Restarting", "", ""),
     "stopped": Tone("silent", "○", "Stopped", "", ""),
+}
+_COMES_TONES: Final = {
+    False: Tone("calm", "●", "Comes in", "", ""),
+    True: Tone("watch", "▲", "Nothing comes", "", ""),
 }
 _LAG_TONES: Final = {
     "keeps-up": Tone("calm", "●", "Keeps up", "", ""),
@@ -65,6 +71,8 @@ class SystemPage:
                 self._roles = markup("")
             with panel("How far each role is behind"):
                 self._lag = markup("")
+            with panel("What comes in", note="by the wall clock"):
+                self._arrivals = markup("")
             with panel("Refused records") as controls:
                 with controls:
                     markup(code(self._gateway.topics.dead_letter, "lt-muted"), tag="span")
@@ -79,6 +87,7 @@ class SystemPage:
         set_content(self._tiles, _tiles(found))
         set_content(self._roles, _roles(found["roles"]))
         set_content(self._lag, _lag(found["lag"]))
+        set_content(self._arrivals, _arrivals(found["arrivals"], self._gateway.views.type_name))
         set_content(self._dead, _dead_letters(found["dead_letters"]["newest"]))
 
 
@@ -94,6 +103,12 @@ def _tiles(found: dict[str, Any]) -> str:
             _GOOD if views["caught_up"] else _WATCH,
         ),
     ]
+    arrivals = found["arrivals"] or []
+    quiet = {one["type"] for one in arrivals if one["quiet"]}
+    if arrivals:
+        told = f"nothing of {len(quiet)} of {len({one['type'] for one in arrivals})} types" if quiet else "from all types"
+        still = "stand still" if all(one["quiet"] for one in arrivals) else "come in"
+        entries.append(("Readings", still, told, _WATCH if quiet else _GOOD))
     if historian is None:
         apart = (found["lag"] or {}).get("historian")
         if apart is None:
@@ -157,6 +172,29 @@ def _lag(roles: dict[str, dict[str, Any]] | None) -> str:
             )
         )
     return table(("Role", "State", "Processes", "Records to do", "Where"), rows, right=(2, 3), hide_on_phone=(2, 4))
+
+
+def _arrivals(arrivals: list[dict[str, Any]] | None, type_name: Callable[[str], str]) -> str:
+    """A row a type; where only some of its partitions are quiet, those are named."""
+    if not arrivals:
+        words = "No twin has sent anything yet." if arrivals is not None else "Not known: the views are still being read."
+        return f'<div class="lt-body">{small(words)}</div>'
+    rows = []
+    for kind in dict.fromkeys(one["type"] for one in arrivals):
+        mine = [one for one in arrivals if one["type"] == kind]
+        quiet = [one for one in mine if one["quiet"]]
+        shown, twins = quiet or mine, f"{sum(one['twins'] for one in mine):,}"
+        where = f"partitions {', '.join(str(one['partition']) for one in quiet)}" if 0 < len(quiet) < len(mine) else ""
+        rows.append(
+            (
+                two_lines(Html(f"<b>{esc(type_name(kind))}</b>"), where),
+                Html(chip(_COMES_TONES[bool(quiet)])),
+                f"{sum(one['twins'] for one in quiet):,} of {twins}" if quiet else twins,
+                max(one["last_came"] for one in shown)[:19].replace("T", " "),
+                duration(int(min(one["expected_within_s"] for one in shown)) * NS_PER_S),
+            )
+        )
+    return table(("Type", "State", "Twins", "Newest came", "Too long from"), rows, right=(2,), hide_on_phone=(2, 4))
 
 
 def _dead_letters(newest: list[dict[str, Any]]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from streams.alarm_rates import AlarmRate, ModelAlarms, of_model
+from streams.arrivals import Arrivals
 from streams.definitions import Definitions
 from streams.models_topic import ModelsView
 from streams.records import Alert, DemoCommand, EventRecord, TwinState
@@ -247,6 +248,7 @@ class LiveViews:
         self.events = EventsView()
         self.usage = UsageView()
         self.alarm_rates = AlarmRatesView()
+        self.arrivals = Arrivals()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=MOST_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.skipped: Counter[tuple[str, str]] = Counter()  # (topic, reason) → records

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -10,11 +12,12 @@ import numpy as np
 import orjson
 import pytest
 
+from streams.arrivals import Quiet
 from streams.clients import read_to_end
 from streams.model_records import ModelCommand
 from streams.records import AlertCommand, DemoCommand, Feedback
 from tests.streams.gateway.conftest import Running
-from tests.streams.gateway.plant import BESIDE, LEAK, NOTE, NS, STEP_S
+from tests.streams.gateway.plant import BESIDE, LEAK, NOTE, NS, QUIET_TYPE, STEP_S
 
 pytestmark = pytest.mark.kafka
 
@@ -387,6 +390,27 @@ def test_metrics_count_twins_alerts_lag_and_requests(http: httpx.Client, running
     assert 'livetwin_role_members{role="processor"} 0.0' in text
     assert 'livetwin_http_requests_total{method="GET",route="/v1/twins/{id}",status="404"}' in text
     assert "livetwin_dead_letter_records 1.0" in text
+
+
+def test_a_type_of_which_nothing_comes_any_more_is_told_everywhere(http: httpx.Client, running: Running) -> None:
+    tanks = [state for state in running.plant.twins.values() if state.type == QUIET_TYPE]
+    deadline = time.monotonic() + 60
+    while (arrivals := http.get("/v1/system").json()["arrivals"]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert {one["type"] for one in arrivals if one["quiet"]} >= {QUIET_TYPE}
+    of_tanks = [one for one in arrivals if one["type"] == QUIET_TYPE]
+    assert sum(one["twins"] for one in of_tanks) == len(tanks)
+    for one in arrivals:
+        past_s = time.time() - datetime.fromisoformat(one["last_came"]).timestamp()
+        assert one["quiet"] == (past_s > one["expected_within_s"])
+    place = f'{{partition="{of_tanks[0]["partition"]}",type="water.tank"}}'
+    text = http.get("/metrics").text
+    assert f"livetwin_quiet{place} 1.0" in text
+    assert f"livetwin_last_step_came_seconds{place} " in text
+    monitored = records(running, running.topics.monitoring)
+    told = [Quiet.model_validate_json(one.value) for one in monitored if (one.key or b"").startswith(b"quiet/")]
+    assert {(one.type, one.partition) for one in told if one.quiet} >= {(one["type"], one["partition"]) for one in of_tanks}
 
 
 def test_the_system_shows_lag_and_refused_records_with_their_reason(http: httpx.Client, running: Running) -> None:

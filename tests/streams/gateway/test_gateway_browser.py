@@ -36,7 +36,7 @@ PAGES = {
     "models": ("/models", "0002-ef56ab78"),
     "card": ("/model?name=water.junction&version=0002-ef56ab78", "Left out of training"),
     "demo": ("/demo", "Switch on a fault"),
-    "system": ("/system", "Refused records"),
+    "system": ("/system", "Nothing comes"),
 }
 SIZES = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 

@@ -83,9 +83,9 @@ def alert_marks(condition: str) -> build.AnnotationQuery:
 
 
 def swap_marks(condition: str = "") -> build.AnnotationQuery:
-    """Where another version began to score, in event time. `condition` is InfluxQL, followed by AND."""
-    asked = f'SELECT "version", "model", "partition" FROM {SWITCHES} WHERE {condition}$timeFilter'
-    return marks("Swaps", asked, text="version", tags="model,partition", colour=BLUE)
+    """Where another version began to score, be it some twins only (`canary`), in event time. `condition`: InfluxQL, then AND."""
+    asked = f'SELECT "version", "canary", "model", "partition" FROM {SWITCHES} WHERE {condition}$timeFilter'
+    return marks("Swaps", asked, text="version", tags="model,partition,canary", colour=BLUE)
 
 
 def type_uid(kind: TwinType) -> str:

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.builders import statetimeline, timeseries
 
 from deploy.grafana.frame import MODELS, Fleet, frame, interval, swap_marks, to_page
 from deploy.grafana.influxql import ALARM_RATES, SWAPS, SWITCHES, InfluxQuery, steps_of
-from deploy.grafana.panels import BLUE, count, curve, listing, named, states
+from deploy.grafana.panels import BLUE, COLUMNS, count, curve, listing, named, states
 from streams.stores.influxdb_server import identifier
 from twin.types import TwinType
 
@@ -29,7 +29,8 @@ def models_dashboard(fleet: Fleet) -> build.Dashboard:
         .with_panel(
             count(
                 "Swaps",
-                "Switches to another version, of all partitions together, in the period shown. In event time, as the marks.",
+                "Switches to another version, beginning and end of trials on canary twins included, of all partitions together. "
+                "In event time, as the marks.",
                 f'SELECT count("offset") AS "Swaps" FROM {SWITCHES} WHERE $timeFilter',
             )
             .height(8)
@@ -38,17 +39,22 @@ def models_dashboard(fleet: Fleet) -> build.Dashboard:
         .with_panel(
             listing(
                 "Serving now",
-                "Of each partition the version that serves it, its owner's generation (epoch), and the wall clock of the switch.",
-                [f'SELECT "version", "epoch" FROM {SWAPS} GROUP BY "model", "partition" ORDER BY time DESC LIMIT 1'],
+                "Of each partition the version that serves it; the version on trial, if any, and the share of the twins that it "
+                "scores (canaries); its owner's generation (epoch), and the wall clock of the switch.",
+                [
+                    f'SELECT "version", "canary", "share", "epoch" FROM {SWAPS} GROUP BY "model", "partition" '
+                    "ORDER BY time DESC LIMIT 1"
+                ],
                 height=8,
                 width=20,
-            )
+            ).override_by_name(*named("share", unit="percentunit"))
         )
     )
     for kind in fleet.types:
         shown = (
             shown.with_row(build.Row(kind.display_name))
             .with_panel(_versions(kind))
+            .with_panel(_canaries(kind))
             .with_panel(_alarms(kind))
             .with_panel(_errors(kind))
             .with_panel(_scores(kind))
@@ -68,6 +74,26 @@ def _versions(kind: TwinType) -> statetimeline.Panel:
         ],
         interval=interval(kind),
     ).height(4)
+
+
+def _canaries(kind: TwinType) -> timeseries.Panel:
+    """A trial goes on until the next switch says otherwise."""
+    asked = (
+        f'SELECT last("share") AS "Share" FROM {SWITCHES} WHERE $timeFilter AND "model" = \'{kind.slug}\' '
+        'GROUP BY time($__interval), "partition" fill(previous)'
+    )
+    return (
+        curve(
+            "Twins on which a version is tried",
+            "Share of the twins of each partition that a version on trial scores (canaries); 0: none is tried. Marks say which.",
+            [InfluxQuery(asked, alias="partition $tag_partition")],
+            unit="percentunit",
+            interval=interval(kind),
+        )
+        .min(0)
+        .height(4)
+        .span(COLUMNS)
+    )
 
 
 def _alarms(kind: TwinType) -> timeseries.Panel:

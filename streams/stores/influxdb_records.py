@@ -2,8 +2,8 @@
 
     measurement  tags                    time                                         fields
     alerts       asset, type, condition  onset, whole ms, plus the revision in ns     id, revision, severity, state, …, record
-    swaps        model, partition        wall clock of the newest switch              epoch, version, record
-    switches     model, partition        event time of the newest switch              version, offset
+    swaps        model, partition        wall clock of the newest switch              epoch, version, canary, share, record
+    switches     model, partition        event time of the newest switch              version, canary, share, offset
     epochs       log, partition          timestamp of the newest record               epoch, written_ms
     alarm_rates  model, partition        event time up to which is counted            version, week_alarms, week_expected, …
     lag          role, topic             wall clock                                   records, members
@@ -78,12 +78,16 @@ def swap_lines(swap: Serving) -> list[bytes]:
     """The record at the wall clock of its newest switch; beside it that switch where its partition was in event time."""
     tags = {"model": swap.name, "partition": str(swap.partition)}
     newest = swap.switches[-1] if swap.switches else None
-    version = newest.version if newest else ""
+    canary = newest.canary if newest else None
     fields: dict[str, str | float | int | bool | None]
-    fields = {"epoch": swap.epoch, "version": version, "record": swap.to_bytes().decode()}
-    lines = [line("swaps", tags, fields, swap.time_ns)]
+    fields = {
+        "version": newest.version if newest else "",
+        "canary": canary.version if canary else "",
+        "share": canary.share if canary else 0.0,
+    }
+    lines = [line("swaps", tags, fields | {"epoch": swap.epoch, "record": swap.to_bytes().decode()}, swap.time_ns)]
     if newest is not None and newest.event_ns is not None:
-        lines.append(line("switches", tags, {"version": version, "offset": newest.offset}, newest.event_ns))
+        lines.append(line("switches", tags, fields | {"offset": newest.offset}, newest.event_ns))
     return lines
 
 

@@ -27,7 +27,7 @@ from deploy.type_files import files_of, read_types
 from streams.alarm_rates import AlarmCount, AlarmRate
 from streams.history import HistoryBlock
 from streams.lag import RoleLag
-from streams.model_records import Serving, Switch
+from streams.model_records import Canary, Serving, Switch
 from streams.records import Alert, alert_id
 from streams.stores.influxdb import InfluxDbStore
 from streams.stores.influxdb_server import InfluxDb, Rows
@@ -51,6 +51,7 @@ ODD = TwinType(
 )
 DASHBOARDS: dict[str, dict[str, Any]] = {uid: json.loads(text) for uid, text in rendered(fleet_of([*TYPES, ODD])).items()}
 MS = 1_000_000
+TRIAL_STEPS = 7
 ALERT_EVERY = 12 * 300 * 10**9
 
 
@@ -135,8 +136,11 @@ def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
         store.write_alarm_rates(alarm_rates(plant.swapped_ns))
         store.write_lag(lags, wall_ns=time.time_ns())
         store.write_swaps([Serving.model_validate_json(value) for key, value in records if b"/serving/" in key])
-        switch = Switch(offset=5, version="1", sha256="ab", uri="file:///m", event_ns=plant.swapped_ns)
-        store.write_swaps([Serving(name=ODD.slug, partition=0, epoch=1, switches=[switch], time_ns=time.time_ns())])
+        ended = Switch(offset=5, version="1", sha256="ab", uri="file:///m", event_ns=plant.swapped_ns)
+        canary = Canary(version="2", sha256="cd", uri="file:///n", share=0.2, since_ns=1)
+        tried = ended.model_copy(update={"offset": 4, "canary": canary, "event_ns": plant.swapped_ns - TRIAL_STEPS * 300 * 10**9})
+        for switches in ([tried], [tried, ended]):
+            store.write_swaps([Serving(name=ODD.slug, partition=0, epoch=1, switches=switches, time_ns=time.time_ns())])
     finally:
         store.close()
     server = InfluxDb(influxdb.url, token=influxdb.token, org=influxdb.org)
@@ -154,6 +158,10 @@ def in_period(query: str, stored: Stored, variables: dict[str, str], *, by_wall_
     left = re.search(r"\$[\w{]+", query)
     assert left is None, f"{left} in {query}"
     return query
+
+
+def panels_of(uid: str) -> list[dict[str, Any]]:
+    return list(DASHBOARDS[uid]["panels"])
 
 
 def values(found: list[Rows]) -> list[Any]:
@@ -214,6 +222,19 @@ def test_partitions_are_summed_before_alarms_are_divided_by_those_asked_for(stor
     for panel in panels:
         asked = [in_period(one["query"], stored, {}, by_wall_clock=False) for one in panel["targets"]]
         assert [set(values(stored.ask(query))) for query in asked] == [{0.75}, {0.5}]
+
+
+def test_a_trial_on_canary_twins_is_shown_from_its_beginning_to_its_end(stored: Stored) -> None:
+    (panel,) = (
+        one
+        for one in panels_of("livetwin-models")
+        if one["title"] == "Twins on which a version is tried" and f"'{ODD.slug}'" in one["targets"][0]["query"]
+    )
+    (rows,) = stored.ask(in_period(panel["targets"][0]["query"], stored, {}, by_wall_clock=False))
+    assert rows.tags["partition"] == "0"
+    shares = [share for _, share in rows.values if share is not None]
+    assert shares == [0.2] * TRIAL_STEPS + [0.0] * (len(shares) - TRIAL_STEPS)
+    assert 0.0 in shares
 
 
 def test_counts_of_alerts_are_right(stored: Stored) -> None:

@@ -11,12 +11,12 @@ counted in blocks of steps. Their rate, and how far they reach, tell where as ma
 counts as some peaks. Tails are not quite exponential, and some twins are so quiet that no peak comes. So alarms are counted, too:
 each moves the threshold up by STEP decades, and the time in which one was asked for moves it down by as much.
 
-A version that takes over changes what is promised and no more: a block goes on, a threshold rises as slowly as ever beside the
+A version that takes over changes what is promised and no more: a block goes on, a threshold moves as slowly as ever beside the
 promise, and of what was seen before the less is forgotten the shorter the version before has served. So it does not matter how
 often versions follow each other.
 
 What lasts is not learnt away. However long a stretch of peaks or an alarm lasts, it is one; a peak that is an alarm counts as one
-that reached the threshold and no further; memory is long, the threshold rises slowly and stays within BOUNDS of the promised one.
+that reached the threshold and no further; memory is long, the threshold moves slowly and stays within BOUNDS of the promised one.
 
 Sources: Siffer et al., Anomaly Detection in Streams with Extreme Value Theory, KDD 2017 (peaks over a threshold, online); Gibbs
 and Candès, Adaptive Conformal Inference Under Distribution Shift, NeurIPS 2021 (a threshold that follows its own errors).
@@ -44,11 +44,12 @@ PEAKS_A_BLOCK = 0.2
 MEMORY = 400.0  # blocks, after which a peak counts 1/e
 # decades that peaks reach where nothing else is known: p-values give 1/ln 10 where all steps say the same, else down to a third
 SIZE = 1 / (2 * math.log(10))
-PROMISED_RATE, PROMISED_SIZE = 4.0, 12.0  # peaks that the version's promise counts as: of their rate, of their size
+# peaks that a promise counts as: of their rate, in which twins of a type differ by a factor of four, and of their size
+PROMISED_RATE, PROMISED_SIZE = 0.5, 12.0
 BOUNDS = (0.5, 2.5)  # of the promised threshold
-CARRIED, CARRIED_OFFSET = 0.75, 0.9  # of what was seen counts under the next version: peaks, alarms
+CARRIED, CARRIED_OFFSET = 0.95, 0.98  # of what was seen counts under the next version: peaks, alarms
 SERVED = 63  # blocks that a version has served for so much to be forgotten; of one that served for less, as much less
-RISE = 0.02  # decades by which a threshold rises in a block at most
+RISE, FALL = 0.02, 0.006  # decades by which a threshold rises and falls in a block at most
 STEP = 0.4  # decades by which an alarm moves the threshold, up to
 MOST_OFFSET = 2.0  # either way
 NEVER = 30.0  # threshold of twins that are still learning
@@ -175,9 +176,11 @@ class OnlineThresholds(RowArrays):
         peaks_a_block = (sums[:, 1] + PROMISED_RATE) / (sums[:, 0] + PROMISED_RATE / (rate * peaks))
         count = sums[:, 2] + PROMISED_SIZE
         found = promised - below + (sums[:, 3] + size * PROMISED_SIZE) * np.expm1(np.log(peaks_a_block / rate) / count) + offset
-        most = BOUNDS[1] * promised
-        risen = threshold + RISE * ends + np.maximum(promised - a["promised"][rows], 0.0)
-        now = np.round(np.clip(found, BOUNDS[0] * promised, np.where(known, np.minimum(risen, most), most)), 4)
+        least, most = BOUNDS[0] * promised, BOUNDS[1] * promised
+        more = promised - a["promised"][rows]
+        risen = np.where(known, threshold + RISE * ends + np.maximum(more, 0.0), most)
+        fallen = np.where(known, threshold - FALL * ends + np.minimum(more, 0.0), least)
+        now = np.round(np.clip(found, np.maximum(fallen, least), np.minimum(risen, most)), 4)
         # within a block: what has been an alarm stays one, what has been none does not become one
         goes_on = np.where(alarmed, np.maximum(top, now + 1e-3), np.minimum(top, now - 1e-3))
         a["highest"][rows] = np.where(known & ~ends, goes_on, 0.0)

@@ -84,7 +84,7 @@ class GatewaySettings(_Settings):
 class ProcessorSettings(_Settings):
     """How a processor batches, checkpoints and raises."""
 
-    batch_max_records: int = Field(default=8000, ge=1, description="most records in one micro-batch")
+    batch_max_records: int = Field(default=16_000, ge=1, description="most records in one micro-batch")
     batch_wait_ms: int = Field(default=50, ge=1, description="longest wait for a micro-batch to fill, milliseconds")
     checkpoint_every_s: float = Field(default=30.0, gt=0, description="wall time between checkpoints of changed twins")
     alarms_per_twin_day: float = Field(

@@ -25,7 +25,7 @@ from streams.topics import Topics
 from twin.rows import Roster
 
 Announcement = tuple[str, int, bytes, bytes]  # topic, partition, key, value
-MOST_BYTES = 1024 * 1024  # of telemetry folded at once, so that heartbeats and stops are never far
+MOST_BYTES = 2 * 1024 * 1024  # of telemetry folded at once, so that heartbeats and stops are never far
 
 
 def slices(records: list[ConsumerRecord]) -> list[list[ConsumerRecord]]:

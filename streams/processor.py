@@ -32,7 +32,7 @@ async def run_processor(
     *,
     bootstrap: str,
     topics: Topics,
-    batch_max_records: int = 8000,
+    batch_max_records: int = 16_000,
     batch_wait_ms: int = 50,
     checkpoint_every_s: float = 30.0,
     group: str = "livetwin-processor",

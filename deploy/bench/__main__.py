@@ -49,7 +49,7 @@ MEASURES = (
 )
 ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own (`make bench-rivals`), and many minutes
 ROUNDS = 6  # of the whole job and what it is held against; the first is not counted
-SHORT_DAYS = 4  # as many times the telemetry, where a step has one reading
+SHORT_DAYS = 8  # as many times the telemetry, where a step has one reading
 TRAINING_DAYS = 12  # as many: some seconds, so that updates begin and end in it
 SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
 WRITTEN = Path("build") / "bench.json"

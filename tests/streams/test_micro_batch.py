@@ -25,7 +25,7 @@ def test_slices_hold_every_record_once_in_order_and_no_more_than_most_bytes(size
 
 
 def test_slices_of_like_records_differ_by_one_record_at_most() -> None:
-    lengths = [len(part) for part in slices(records([240] * 8000))]
+    lengths = [len(part) for part in slices(records([240] * 16_000))]
     assert len(lengths) == 2
     assert max(lengths) - min(lengths) <= 1
 

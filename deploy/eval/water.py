@@ -54,10 +54,10 @@ class Plan:
         return f"water, {self.faults} faults{learnt}, seed {self.seed}"
 
     def seasons(self) -> list[tuple[str, ...]]:
-        """Kinds of faults by season, every kind as often as any other."""
+        """Kinds of faults by season: in each of them, and in all, every kind as often as any other, give or take one."""
         kinds = [KINDS[place % len(KINDS)] for place in range(self.faults)]
         count = -(-self.faults // FAULTS_A_SEASON)
-        return [tuple(kinds[place::count]) for place in range(count)]
+        return [tuple(kinds[self.faults * place // count : self.faults * (place + 1) // count]) for place in range(count)]
 
 
 SMALL = Plan(faults=20, seed=0, weeks=0, drift=False, training_days=3)  # what tests run: half a minute of a core

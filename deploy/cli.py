@@ -112,7 +112,8 @@ def gateway() -> None:
 @app.command()
 def feed(
     source: Annotated[
-        str, typer.Argument(metavar="FILE|host|water", help="a CSV, Parquet or JSON-lines file; this machine; the demo plant")
+        str,
+        typer.Argument(metavar="FILE|host|water", help="a CSV, Parquet, Arrow or JSON-lines file; this machine; the demo plant"),
     ],
     speed: Annotated[
         float | None, typer.Option(min=0, help="event seconds per wall second; a file without it: as fast as possible")
@@ -149,7 +150,7 @@ def feed(
 
 @app.command()
 def score(
-    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet or JSON-lines files", exists=True, dir_okay=False)],
+    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Arrow or JSON-lines files", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="a .csv or .parquet file; a folder for several files")],
     train: Annotated[int | None, typer.Option(min=1, help="first rows known to be normal; without it: the first 15 %")] = None,
     seed: Annotated[int, typer.Option(help="of initial weights and shuffling")] = 7,

@@ -1,6 +1,6 @@
 """`livetwin score FILE…`: the stream's own code path over files: decode, fold, train, score, risk.
 
-In:   CSV, Parquet or JSON lines; how many first rows are known to be normal.
+In:   CSV, Parquet, Arrow or JSON lines; how many first rows are known to be normal.
 Out:  one row a reading of the file: time, asset, score, risk, alert, top_channel; CSV or Parquet.
 No labels are read and none are needed; the same file, seed and settings give the same scores.
 
@@ -76,7 +76,7 @@ def score_file(
     Raises:
         FileRefused: the file can't be read, or its normal rows are too few to learn from.
     """
-    source = read_table(path)
+    source = read_table(path, time_column)
     readings = to_readings(source, path.name.split(".")[0], time_column, asset_column)
     normal = round(UNTOLD_SHARE * len(readings.time_ns)) if train_rows is None else min(train_rows, len(readings.time_ns))
     definitions, kind = _declared(path, readings)

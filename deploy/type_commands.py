@@ -15,16 +15,22 @@ types = typer.Typer(help="Twin types: infer, check, export.", no_args_is_help=Tr
 
 @types.command()
 def infer(
-    sources: Annotated[list[str], typer.Argument(metavar="TOPIC|FILE…", help="a topic; or CSV, Parquet, JSON-lines files")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="TOPIC|FILE…", help="a topic; or CSV, Parquet, Arrow, JSON-lines files")
+    ],
     name: Annotated[str | None, typer.Option(help="of the type; the first source's name without it")] = None,
     out: Annotated[Path | None, typer.Option(help="write the interface here, not to standard output")] = None,
+    asset_column: Annotated[str | None, typer.Option(help="of files: which column names the asset")] = None,
+    time_column: Annotated[str | None, typer.Option(help="of files: which column holds the event time")] = None,
 ) -> None:
     """Write a type from a sample of telemetry; what is guessed, and how sure, goes to standard error."""
     from deploy.type_inference import NothingToInfer, infer, sample_files, sample_topic
 
     paths = [Path(source) for source in sources]
     if all(path.is_file() for path in paths):
-        sample = sample_files(paths)
+        sample = sample_files(paths, time_column, asset_column)
+    elif time_column or asset_column:
+        raise typer.BadParameter(f"--time-column, --asset-column: expected with files, not with {sources}; nothing was inferred")
     elif len(sources) == 1:
         from deploy.roles import bootstrap_of
         from deploy.settings import KafkaSettings, read

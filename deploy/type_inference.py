@@ -1,6 +1,6 @@
 """`livetwin type infer`: a twin type from a sample of telemetry, of files or of a topic, for a person to read and correct.
 
-In:   CSV, Parquet or JSON-lines files; or the newest records of a Kafka topic.
+In:   CSV, Parquet, Arrow or JSON-lines files; or the newest records of a Kafka topic.
 Out:  a DTDL interface, and what in it is guessed, with how sure and why.
 """
 
@@ -94,12 +94,12 @@ def _common(assets: list[str]) -> str:
     return re.sub(r"[^A-Za-z]+$", "", re.sub(r"\d.*$", "", first[:same]))
 
 
-def sample_files(files: list[Path]) -> Sample:
+def sample_files(files: list[Path], time_column: str | None = None, asset_column: str | None = None) -> Sample:
     """Readings of files of one kind of asset; columns of one name are one channel. Raises FileRefused."""
     parts = []
     for file in files:
         try:
-            parts.append(to_readings(read_table(file), file.name.split(".")[0]))
+            parts.append(to_readings(read_table(file, time_column), file.name.split(".")[0], time_column, asset_column))
         except FileRefused as error:
             raise FileRefused(f"{file}: {str(error).removeprefix(f'{file}: ')}") from error
     names = list(dict.fromkeys(name for part in parts for name in part.channels))

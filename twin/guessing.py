@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.common_units import canonical
+from twin.common_units import SPELLINGS, canonical
 from twin.quantities import DTDL_UNITS, SEMANTIC_TYPES, UNIT_TYPES
 from twin.units import conversion, known
 
@@ -52,6 +52,10 @@ _ABOUT = {
     "duration": "TimeSpan", "uptime": "TimeSpan", "runtime": "TimeSpan", "acceleration": "Acceleration",
     "resistance": "Resistance",
 }  # fmt: skip
+# what stands before another unit in one of two parts, as in l_s, m3/h, µS/cm; of the first line a rate is known
+_RATED = frozenset({"l", "L", "m3", "ml", "gal", "ft3", "mm", "cm", "m", "km", "ft", "kg", "g"})
+_PARTS = _RATED | {"bar", "mg", "ug", "µg", "us", "uS", "µS", "mS", "S", "kWh", "Wh", "kJ", "J", "N", "W", "bytes", "packets"}
+_TIMES = {"s": "s", "sec": "s", "min": "min", "h": "h", "hr": "h"}
 _SHORT = ("t", "c", "f", "k", "a", "v", "w", "m", "l", "g", "n", "s", "h", "j", "ms", "min", "deg", "nm", "mb", "mw")
 _ACTUATOR = frozenset({"setpoint", "sp", "set", "cmd", "command", "target", "valve", "ref", "reference"}) | frozenset(
     {"actuator", "output", "drive", "damper"}
@@ -83,6 +87,13 @@ def guess_unit(name: str) -> Guess | None:
         return Guess("unit", unit, 0.95, f"the name says {match[1]!r}")
     words = [word.lower() for word in _WORDS.findall(name)]
     about = next((_ABOUT[word] for word in words if word in _ABOUT), None)
+    *_, first, last = ["", *re.split(r"[\s_]+", name.strip())]
+    if not last.isalnum() and (unit := _written(last)) is not None:  # °C, %, m3/h
+        return Guess("unit", unit, 0.9, f"the name ends in {last!r}")
+    if first in _PARTS:  # the last word is half of a unit, and says nothing by itself
+        whole = first + last if first == "bar" else f"{first}/{_TIMES.get(last, last)}"
+        unit = _written(whole)
+        return None if unit is None else Guess("unit", unit, 0.75, f"the name ends in {whole!r}")
     for count in (2, 1):  # "m 3", "m 3 h" are written with digits
         last = "".join(words[-count:])
         unit = _LAST.get(last)
@@ -94,6 +105,12 @@ def guess_unit(name: str) -> Guess | None:
         if last not in _SHORT and about is None:
             return Guess("unit", unit, 0.75, f"the name ends in {last!r}")
     return None
+
+
+def _written(text: str) -> str | None:
+    """A unit that is written as plants do, or a rate of one; what pint makes of other texts with a stroke is mostly nonsense."""
+    part, _, time = text.partition("/")
+    return _dtdl_unit(text) if text in SPELLINGS or (part in _RATED and time in _TIMES) else None
 
 
 def _of(unit: str, semantic: str) -> bool:
@@ -155,7 +172,7 @@ def guess_role(name: str, values: NDArray[np.float64], same_asset: NDArray[np.bo
         moves = steps[steps != 0]
         rising = float((moves > 0).mean()) if len(moves) else 0.0
         named = bool(words & _COUNTER)
-        if rising >= 0.98 and (named or len(moves) >= FEW / 2):
+        if rising >= 0.98 and (named or (len(moves) >= FEW / 2 and not words & _ACTUATOR)):
             sure = (0.95 if named else 0.75) * enough * (1.0 if len(moves) >= FEW / 2 else 0.7)
             return Guess("role", "counter", round(sure, 2), f"{rising:.0%} of its changes go up")
     if words & _ACTUATOR:

@@ -1,6 +1,6 @@
 """`livetwin feed FILE`: a file of telemetry as an ordinary producer of the public contract.
 
-In:   CSV, Parquet or JSON lines; which column is the time and which the asset, where that can't be guessed.
+In:   CSV, Parquet, Arrow or JSON lines; which column is the time and which the asset, where that can't be guessed.
 Out:  `definitions` for assets that have none yet (a type inferred from the file), then `telemetry` in order of event time.
 At the end it says what was sent, what was left out, renamed, rejected, and why.
 """
@@ -66,7 +66,7 @@ async def run_file(
     if not 0 <= speed < float("inf"):
         raise FileRefused(f"speed is {speed}, expected 0 (as fast as it goes) or event seconds a second; nothing was sent")
     console = console or Console(stderr=True)
-    source = await asyncio.to_thread(read_table, path)
+    source = await asyncio.to_thread(read_table, path, time_column)
     stem = path.name.split(".")[0]
     try:
         readings = await asyncio.to_thread(to_readings, source, stem, time_column, asset_column)

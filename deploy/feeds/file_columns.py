@@ -16,12 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from deploy.feeds.file_table import FileRefused, FileTable
+from deploy.feeds.file_table import TIME_NAMES, FileRefused, FileTable
 from twin.errors import ReadingRefused
 from twin.infer import channel_names
 from twin.time import parse_time, parse_times
 
-TIME_NAMES = ("time", "timestamp", "ts", "datetime", "date_time", "date", "event_time")
 ASSET_NAMES = ("asset", "asset_id", "device", "device_id", "machine", "machine_id", "id")
 _NUMBERS_AT_LEAST = 0.5  # share of a text column's cells that must be numbers for it to be a channel
 _LARGEST = float(np.finfo(np.float32).max)
@@ -53,7 +52,7 @@ def to_readings(source: FileTable, stem: str, time_column: str | None = None, as
     time_name = _choose(names, time_column, TIME_NAMES, "time")
     if time_name is None:
         raise FileRefused(
-            f"no time column among {', '.join(names)}; expected one of {', '.join(TIME_NAMES)} or --time-column; nothing was sent"
+            f"no time column among {', '.join(names)}; expected one of {', '.join(TIME_NAMES)} or --time-column; it was not used"
         )
     asset_name = _choose([name for name in names if name != time_name], asset_column, ASSET_NAMES, "asset")
     if asset_column is None and asset_name is not None and _counts_rows(table.column(asset_name)):
@@ -72,13 +71,13 @@ def to_readings(source: FileTable, stem: str, time_column: str | None = None, as
         else:
             numbers[name] = values
     if not numbers:
-        raise FileRefused(f"no column of numbers among {', '.join(names)}, expected at least one channel; nothing was sent")
+        raise FileRefused(f"no column of numbers among {', '.join(names)}, expected at least one channel; it was not used")
     some = ~np.all([np.isnan(values) for values in numbers.values()], axis=0)
     if count := int((good & ~some).sum()):
         source.reject("empty", f"{_where(source, good & ~some)}: no channel has a number", count)
     keep = np.flatnonzero(good & some)
     if len(keep) == 0:
-        raise FileRefused(f"no row has a time and a number ({'; '.join(source.first_rejected.values())}); nothing was sent")
+        raise FileRefused(f"no row has a time and a number ({'; '.join(source.first_rejected.values())}); it was not used")
     backwards = int((np.diff(time_ns[keep]) < 0).sum()) if asset_name is None else _backwards(time_ns[keep], asset[keep])
     keep = keep[np.argsort(time_ns[keep], kind="stable")]
     renaming = channel_names(numbers)
@@ -98,7 +97,7 @@ def to_readings(source: FileTable, stem: str, time_column: str | None = None, as
 def _choose(names: Sequence[str], told: str | None, usual: Sequence[str], what: str) -> str | None:
     if told is not None:
         if told not in names:
-            raise FileRefused(f"{what} column {told!r} is not in the file, found {', '.join(names)}; nothing was sent")
+            raise FileRefused(f"{what} column {told!r} is not in the file, found {', '.join(names)}; it was not used")
         return told
     lower = {name.strip().lower(): name for name in reversed(names)}
     return next((lower[name] for name in usual if name in lower), None)

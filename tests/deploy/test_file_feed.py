@@ -32,7 +32,7 @@ START_S = 1_700_000_000
 
 
 def sent(path: Path, **columns: Any) -> tuple[FileTable, FileReadings, list[dict[str, Any]]]:
-    source = read_table(path)
+    source = read_table(path, columns.get("time_column"))
     readings = to_readings(source, path.name.split(".")[0], **columns)
     return source, readings, list(records(readings, 0, len(readings.time_ns)))
 
@@ -59,15 +59,41 @@ def table(rows: int = 40) -> pa.Table:
     )
 
 
-@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "jsonl", "json"])
-def test_every_format_says_the_same(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"pumps.{suffix}"
+def laid_out_otherwise() -> pa.Table:
+    """As data frames write it: categories, large strings."""
+    plain = table()
+    plain = plain.set_column(1, "asset", plain["asset"].cast(pa.large_string()).dictionary_encode())
+    return plain.append_column("note", pa.array(["x"] * len(plain), pa.large_string()))
+
+
+def in_columns() -> list[dict[str, Any]]:
+    """Records as they stand on `telemetry`, the first pump's in two."""
+    parts = [rows for pump in (0, 1) for rows in ([row for row in range(40) if row % 2 == pump],)]
+    parts[:1] = [parts[0][:7], parts[0][7:]]
+    cells = [table().take(rows).to_pydict() for rows in parts]
+    return [{**one, "asset": one["asset"][0]} for one in cells]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["p.csv", "p.csv.gz", "p.parquet", "frame.parquet", "p.jsonl", "p.json", "columns.jsonl", "one.json", "file.arrow", "p.ipc"],
+)
+def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
+    path, suffix = tmp_path / name, name.partition(".")[2]
     rows = table().to_pylist()
     if suffix == "parquet":
-        pyarrow.parquet.write_table(table(), path)
+        pyarrow.parquet.write_table(laid_out_otherwise() if name == "frame.parquet" else table(), path)
+    elif suffix in ("arrow", "ipc"):
+        new = pa.ipc.new_file if suffix == "arrow" else pa.ipc.new_stream
+        with pa.OSFile(str(path), "wb") as sink, new(sink, laid_out_otherwise().schema) as writer:
+            writer.write_table(laid_out_otherwise())
     elif suffix.startswith("csv"):
         with pa.output_stream(str(path), compression="detect") as file:
             pyarrow.csv.write_csv(table().set_column(3, "on", table()["on"].cast(pa.int8())), file)
+    elif name == "columns.jsonl":
+        path.write_bytes(b"\n\n".join(orjson.dumps(row) for row in in_columns()))
+    elif name == "one.json":
+        path.write_bytes(orjson.dumps(table().to_pydict(), option=orjson.OPT_INDENT_2))
     else:
         path.write_bytes(orjson.dumps(rows) if suffix == "json" else b"\n".join(orjson.dumps(row) for row in rows))
     source, _, found = sent(path)
@@ -116,6 +142,21 @@ def test_each_bad_row_is_counted_with_its_reason_and_line(tmp_path: Path) -> Non
         "empty": "line 6",
     }
     assert readings.left_out == ("note",)
+
+
+def test_bad_lines_of_columns_are_counted_with_their_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "columns.jsonl"
+    lines = (
+        {"at": [START_S, START_S + 1], "asset": "p1", "flow": [1, 2]},
+        {"at": [START_S + 2], "asset": "p1", "flow": [1, 2]},
+        {"at": [], "flow": []},
+        {"at": [START_S + 3, "soon"], "asset": "p1", "flow": [3, 4]},
+    )
+    path.write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    source, _, found = sent(path, time_column="at")
+    assert [value for *_, value in cells(found)] == [1, 2, 3]
+    assert source.first_rejected["shape"] == "line 2: flow holds 2 cells, expected 1 as at does"
+    assert source.first_rejected["time"].startswith("line 4: time is 'soon'")
 
 
 def test_a_spreadsheet_of_wall_clock_times_and_decimal_commas_is_understood(tmp_path: Path) -> None:

@@ -73,6 +73,17 @@ def test_a_file_becomes_a_type_and_it_says_how_sure_it_is(tmp_path: Path) -> Non
     _expect_pump(_type("infer", str(file), "--name", "Pump"))
 
 
+def test_columns_of_a_file_may_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "pump.csv"
+    names = {"time": "Zeitstempel", "asset": "Pumpe"}
+    rows = _plant()
+    head = ",".join(names.get(name, name) for name in rows[0])
+    file.write_text("\n".join([head, *(",".join(map(str, row.values())) for row in rows)]))
+    assert "expected one of time, timestamp" in _type("infer", str(file)).stderr
+    _expect_pump(_type("infer", str(file), "--name", "Pump", "--time-column", "Zeitstempel", "--asset-column", "Pumpe"))
+    assert "expected with files" in _type("infer", "livetwin.telemetry", "--time-column", "Zeitstempel").stderr
+
+
 @pytest.mark.kafka
 async def test_a_topic_becomes_a_type(kafka: str, topic_prefix: str) -> None:
     topics = Topics(topic_prefix)

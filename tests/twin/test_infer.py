@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twin.guessing import guess_role, guess_unit
 from twin.infer import channel_names, infer_period, infer_type, type_name
 from twin.types import NS_PER_S, compile_type
 
@@ -48,3 +49,31 @@ def test_no_range_is_claimed_that_the_sample_does_not_prove() -> None:
     flow, on = kind.channels
     assert (flow.minimum, flow.maximum, flow.unit) == (None, None, None)
     assert (on.minimum, on.maximum) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("Temp °C", "degreeCelsius"),
+        ("humidity_%", "percent"),
+        ("flow_l_s", "litrePerSecond"),
+        ("flow l/min", "litrePerMinute"),
+        ("Q_m3_h", "cubicMetrePerHour"),
+        ("vibration_mm_s", "mm/s"),
+        ("wind_speed_m_s", "metrePerSecond"),
+        ("p_bar_g", "bar"),
+        ("uptime_s", "second"),
+        ("conductivity_uS_cm", None),  # no centimetres
+        ("a/b", None),  # no years a barn
+        ("t_h", None),
+    ],
+)
+def test_a_unit_of_two_parts_is_read_whole_or_not_at_all(name: str, unit: str | None) -> None:
+    found = guess_unit(name)
+    assert (found.value if found is not None else None) == unit
+
+
+def test_a_valve_that_only_opened_in_the_sample_is_no_counter() -> None:
+    opening = np.repeat(np.arange(15.0), 4)
+    assert guess_role("valve_position", opening, np.ones(60, bool)).value == "actuator"
+    assert guess_role("pieces", opening, np.ones(60, bool)).value == "counter"

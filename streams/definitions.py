@@ -50,6 +50,8 @@ class Definitions:
         self.unknown = UnknownAssets()
         self.declared_ms: dict[str, int] = {}  # asset → timestamp of the record from which on its type and units are as they are
         self.redeclared: set[str] = set()  # twins whose type or units were declared anew; whoever acts on it empties it
+        self._waiting: dict[str, list[str]] = {}  # type that has not come → keys of twins that are declared to be of it
+        self._short: dict[str, str] = {}  # short name → type that has it
         self.revision = 0
         self.position = 0  # of the topic: everything before it is in the view
         self.unusable: Counter[str] = Counter()
@@ -79,7 +81,7 @@ class Definitions:
         return kind, {name: unit for name, unit in (sent | term.units).items() if name in own and unit != own[name]}, until
 
     def by_slug(self, slug: str) -> TwinType | None:
-        return next((kind for kind in self.types.values() if kind.slug == slug), None)
+        return self.types.get(self._short.get(slug, ""))
 
     def apply(self, key: bytes | None, value: bytes | None, timestamp_ms: int | None = None) -> bool:
         """Fold one record; whether anything changed. `timestamp_ms`: of the record, None where it comes from this process."""
@@ -143,7 +145,13 @@ class Definitions:
         found = compile_among(identifier, self.interfaces)
         self.faults.pop(f"type/{identifier}", None)
         if found.type is not None:
+            other = self._short.setdefault(found.type.slug, identifier)
+            if other != identifier:  # models and addresses are called by it
+                raise TypeInvalid(f"{identifier}: its short name {found.type.slug!r} is that of {other}; the type is not used")
             self.types[identifier] = found.type
+            for name in self._waiting.pop(identifier, ()):
+                if self.faults.get(name) == f"waits for {identifier}":
+                    del self.faults[name]
         elif found.missing and not found.faulty:
             self.faults[f"type/{identifier}"] = f"waits for {', '.join(sorted(found.missing))}"
         elif found.faulty:
@@ -165,7 +173,11 @@ class Definitions:
             if timestamp_ms is not None:
                 self.declared_ms[declaration.asset] = timestamp_ms
         self.fleet.declare(declaration)
-        self.faults.pop(f"twin/{declaration.asset}", None)
+        name = f"twin/{declaration.asset}"
+        self.faults.pop(name, None)
+        if kind is None:
+            self.faults[name] = f"waits for {declaration.type}"
+            self._waiting.setdefault(declaration.type, []).append(name)
         return True
 
     def _fault(self, name: str, message: str) -> None:

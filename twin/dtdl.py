@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twin import dtdl_telemetry
-from twin.dtdl_words import display_name, dtmi_fault, element_kinds, read_durations
+from twin.dtdl_words import display_name, dtmi_fault, element_kinds, read_durations, unknown_words
 from twin.findings import Findings, Words, pointer
 from twin.types import STREAM_CONTEXT, Channel, PropertyTerm, RelationshipTerm
 
@@ -28,6 +28,15 @@ _NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9_.:-]{0,511})$")
 _STRICT_NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?$")
 _KINDS = ("Telemetry", "Property", "Relationship", "Component", "Command")
 _EXTENSIONS = ("dtmi:dtdl:extension:quantitativeTypes;", "dtmi:dtdl:extension:annotation;", STREAM_CONTEXT)
+_OF_ALL = ("name", "comment", "description", "displayName")
+_INTERFACE = (*_OF_ALL[1:], "contents", "extends", "schemas")
+_OF_KIND = {
+    "Telemetry": (*_OF_ALL, "schema", "unit", "annotates", *dtdl_telemetry.ANNOTATIONS),
+    "Property": (*_OF_ALL, "schema", "unit", "annotates", "writable"),
+    "Relationship": (*_OF_ALL, "target", "minMultiplicity", "maxMultiplicity", "properties", "writable"),
+    "Component": (*_OF_ALL, "schema"),
+    "Command": (*_OF_ALL, "request", "response", "commandType"),
+}
 DURATIONS = ("samplingPeriod", "lateness", "maxAhead", "onDelay", "offDelay", "silentAfter")
 
 
@@ -72,6 +81,7 @@ def read_interface(document: object, findings: Findings) -> Interface | None:
     found = Interface(identifier, display_name(document, findings, "") or identifier)
     found.version = _context(document.get("@context"), findings)
     found.durations_ns = read_durations(document, findings, DURATIONS)
+    unknown_words(document, (*_INTERFACE, *DURATIONS), "", findings)
     for at, base in _references(document.get("extends"), "extends", findings):
         found.extends.append(Reference(base, at))
     contents = document.get("contents", [])
@@ -104,7 +114,8 @@ def _context(context: object, findings: Findings) -> int:
         findings.error("/@context", context, "'dtmi:dtdl:context;3' or 'dtmi:dtdl:context;4' among them")
     for place, found in versions:
         if found not in _READ:
-            findings.error(pointer("@context", place), words[place], "version 3 or 4 of DTDL")
+            where = pointer("@context") if isinstance(context, str) else pointer("@context", place)
+            findings.error(where, words[place], "version 3 or 4 of DTDL")
         else:
             version = int(found)
     for place, word in enumerate(words):
@@ -148,6 +159,7 @@ def _element(found: Interface, element: object, document: Mapping[str, Any], at:
         findings.error(f"{at}/name", name, f"another name; it is that of {found.at[name]} already")
         return
     found.at[name] = at
+    unknown_words(element, _OF_KIND[kind], at, findings)
     if kind == "Telemetry":
         channel = dtdl_telemetry.read_telemetry(name, element, kinds, document, at, findings)
         if channel is not None:

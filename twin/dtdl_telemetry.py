@@ -21,6 +21,9 @@ NUMERIC = frozenset({"boolean", "byte", "decimal", "double", "float", "integer",
 TEXTUAL = frozenset({"bytes", "date", "dateTime", "duration", "string", "time", "uuid"})
 COMPLEX = ("Object", "Array", "Map")
 _ADJUNCTS = frozenset({"ValueAnnotation", "Historized", "Required", "Override"})  # understood, or harmless to a twin
+ANNOTATIONS = frozenset({"minimum", "maximum", "lowLimit", "highLimit", "stuckAfter", "outOfRangeAfter", "wrongUnitAfter"}) | {
+    "gapRule", "gapLimit", "spikeLimit", "role",
+}  # fmt: skip
 _MOST_WORDS = 1000  # of an enumeration
 _MOST_MARKED = 32  # steps; twice as many but one are looked back upon, which a window holds
 

@@ -10,13 +10,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from twin.findings import Findings
+from twin.findings import Findings, pointer
 
 LONGEST_ID = 128
+LARGEST = 3.4028234663852886e38  # of a float32, which holds what twins hold
+_ALIKE = 0.85  # a word this close to one that is known is a slip of the pen
 _DTMI = re.compile(r"^dtmi:[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?(?::[A-Za-z_](?:[A-Za-z0-9_]*[A-Za-z0-9])?)*;[1-9][0-9]{0,8}$")
 _DURATION = TypeAdapter(timedelta)
 _LONGEST_DURATION = timedelta(days=3660)
@@ -66,12 +69,25 @@ def display_name(element: Mapping[str, Any], findings: Findings, at: str) -> str
     return name[:512] if name else None
 
 
+def unknown_words(element: Mapping[str, Any], known: Iterable[str], at: str, findings: Findings) -> None:
+    """A key that nobody reads says nothing; one that is nearly a known word was meant to say something, so it is an error."""
+    words = sorted(known)
+    for key in element:
+        if key not in words and not key.startswith("@"):
+            meant = get_close_matches(key, words, 1, _ALIKE)
+            tell = findings.error if meant else findings.note
+            tell(at + pointer(key), key, repr(meant[0]) if meant else "a word of DTDL or of the stream extension; ignored")
+
+
 def number(element: Mapping[str, Any], key: str, at: str, findings: Findings, *, least: float = -math.inf) -> float | None:
     found = element.get(key)
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
         findings.error(f"{at}/{key}", found, "a number")
+        return None
+    if abs(found) > LARGEST:
+        findings.error(f"{at}/{key}", found, f"what a 32-bit float can hold, {LARGEST:.2g} at most")
         return None
     if found < least:
         findings.error(f"{at}/{key}", found, f"{least:g} or more")
@@ -107,8 +123,10 @@ def read_durations(document: Mapping[str, Any], findings: Findings, keys: Iterab
             out[key] = None
             continue
         try:
+            if not isinstance(found, str) or "P" not in found:  # pydantic reads numbers, too
+                raise ValueError
             length = _DURATION.validate_python(found)
-        except ValidationError:
+        except ValueError:
             findings.error(f"/{key}", found, "an ISO 8601 duration such as 'PT5S'")
             continue
         if length < timedelta() or length > _LONGEST_DURATION or (key == "samplingPeriod" and not length):

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from twin.dtdl_telemetry import NUMERIC
 from twin.fleet import Fleet, Relationship, TwinDeclaration
-from twin.types import RelationshipTerm, TwinType
+from twin.types import PropertyTerm, RelationshipTerm, TwinType, short_name
 
 Direction = Literal["out", "in", "both"]
 MOST_CIRCLES = 20  # told of one answer
@@ -68,7 +69,8 @@ def ask(fleet: Fleet, types: Mapping[str, TwinType], query: FleetQuery) -> dict[
 def is_of(twin: TwinDeclaration, wanted: str, types: Mapping[str, TwinType]) -> bool:
     """Whether a twin is of a type, given by its DTMI or short name, or of one that extends it."""
     kind = types.get(twin.type)
-    return wanted == twin.type or (kind is not None and (wanted == kind.slug or wanted in kind.bases))
+    own = (twin.type, *(kind.bases if kind is not None else ()))
+    return wanted in own or wanted in map(short_name, own)
 
 
 def edges_between(fleet: Fleet, assets: Iterable[str], relationship: str | None = None) -> list[Edge]:
@@ -144,6 +146,8 @@ def faults(fleet: Fleet, types: Mapping[str, TwinType], assets: Iterable[str]) -
         kind = types.get(twin.type)
         if kind is None:
             found.append(f"{asset}: type {twin.type} is not declared")
+        for term_of in kind.properties if kind is not None else ():
+            found += _property_faults(fleet, asset, term_of)
         terms = {term.name: term for term in kind.relationships} if kind is not None else {}
         for edge in twin.relationships:
             if edge.target not in fleet:
@@ -156,6 +160,16 @@ def faults(fleet: Fleet, types: Mapping[str, TwinType], assets: Iterable[str]) -
                 most = "any number" if term.most is None else term.most
                 found.append(f"{asset}: {count} × {term.name}, expected {term.least} to {most}")
     return found
+
+
+def _property_faults(fleet: Fleet, asset: str, term: PropertyTerm) -> list[str]:
+    """Static data of another kind than the type says, as declared or at any change."""
+    of_number = term.schema in NUMERIC and term.schema != "boolean"
+    wanted: set[type] = {bool} if term.schema == "boolean" else {int, float} if of_number else {str}
+    declared = fleet.get(asset)
+    held = [declared.properties if declared is not None else {}, *(one for _, one in fleet.changes(asset))]
+    odd = [one[term.name] for one in held if term.name in one and type(one[term.name]) not in wanted]
+    return [f"{asset}: {term.name} is {odd[0]!r}, expected {term.schema}"] if odd else []
 
 
 def _edge_faults(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.guessing import Guess, guess_range, guess_role, guess_semantic, guess_unit
+from twin.type_sets import RESERVED
 from twin.types import CONTEXT, NS_PER_S
 
 _MS = NS_PER_S // 1000
@@ -32,7 +33,6 @@ _GRID = np.array(
 _SNAP = 0.2  # a median this close to a period of the grid means that period
 _REGULAR, _NEAR = 0.9, 0.01  # so many distances within _SNAP of the median are regular; a mean this close to the grid is of it
 _LONGEST_NAME = 64
-_RESERVED = frozenset({"asset", "time"})  # keys of a telemetry record
 
 
 def infer_type(
@@ -200,7 +200,7 @@ def channel_names(raw: Iterable[str]) -> dict[str, str]:
     {'Flow (l/s)': 'Flow_l_s', 'flow_l_s': 'flow_l_s', '2nd': 'c_2nd', 'time': 'time_2'}
     """
     found: dict[str, str] = {}
-    taken = set(_RESERVED)
+    taken = set(RESERVED)
     for column in raw:
         name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")
         if not name or not name[0].isalpha():

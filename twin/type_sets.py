@@ -20,6 +20,7 @@ from twin.type_references import DEEPEST, MOST_BASES, needed, needs, with_nested
 from twin.types import NS_PER_S, Channel, PropertyTerm, RelationshipTerm, TwinType
 
 DEEPEST_COMPONENT = 4
+RESERVED = frozenset({"asset", "time"})  # keys of a telemetry record
 MOST_CHANNELS = 4096
 NOT_USED = "the type is not used"
 
@@ -42,9 +43,9 @@ def compile_set(documents: Iterable[tuple[str | None, object]]) -> TypeSet:
     out = TypeSet()
     read: dict[str, tuple[Interface, Findings]] = {}
     for file, document in documents:
-        for one in document if isinstance(document, list) else [document]:
+        for place, one in enumerate(document if isinstance(document, list) else [document]):
             for interface in with_nested(one):
-                findings = Findings("?", file)
+                findings = Findings(f"interface {place} of the list" if isinstance(document, list) else "?", file)
                 found = read_interface(interface, findings)
                 if found is not None and found.id in read and out.interfaces[found.id] != interface:
                     findings.error("/@id", found.id, f"another identifier; it is taken{_by(read[found.id][1])}")
@@ -130,6 +131,8 @@ class _Compiler:
             channels += more
             properties += terms
         names = [channel.name for channel in channels]
+        for name in RESERVED & set(names):
+            findings.note("/contents", name, f"another name: {name!r} of a record is no channel, so no reading of it can come")
         for name in sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else ():
             findings.error("/contents", name, "each channel once, components' channels among them")
         if len(channels) > MOST_CHANNELS:

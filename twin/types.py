@@ -109,9 +109,7 @@ class TwinType:
         >>> TwinType("dtmi:livetwin:water:Tank;2", "Tank", (), 1, 0, None, 0, 0).slug
         'water.tank.v2'
         """
-        path, version = self.id.removeprefix("dtmi:").split(";")
-        parts = path.removeprefix("livetwin:").lower().split(":")
-        return ".".join(parts) + ("" if version == "1" else f".v{version}")
+        return short_name(self.id)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -123,6 +121,16 @@ class TwinType:
         channels = [[c.name, c.unit, *([c.codes] if c.codes else [])] for c in self.channels]
         wording = json.dumps([*channels, self.period_ns], separators=(",", ":"))
         return hashlib.sha256(wording.encode()).hexdigest()[:16]
+
+
+def short_name(dtmi: str) -> str:
+    """
+    >>> short_name("dtmi:plant:Pump;1"), short_name("dtmi:livetwin:water:Tank;2")
+    ('plant.pump', 'water.tank.v2')
+    """
+    path, _, version = dtmi.removeprefix("dtmi:").partition(";")
+    parts = path.removeprefix("livetwin:").lower().split(":")
+    return ".".join(parts) + ("" if version == "1" else f".v{version}")
 
 
 def compile_type(interface: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]] | None = None) -> TwinType:

@@ -62,6 +62,23 @@ def test_a_base_that_changes_changes_the_types_that_extend_it() -> None:
     assert found.revision > revision
 
 
+def test_a_twin_of_a_type_that_has_not_come_says_so_until_it_comes() -> None:
+    found = view()
+    found.apply(b"twin/p1", orjson.dumps({"asset": "p1", "type": "dtmi:plant:Motor;1"}))
+    assert found.faults == {"twin/p1": "waits for dtmi:plant:Motor;1"}
+    found.apply(b"type/dtmi:plant:Motor;1", orjson.dumps(MOTOR))
+    assert found.faults == {}
+    assert found.type_of("p1") is found.types["dtmi:plant:Motor;1"]
+
+
+def test_two_types_of_one_short_name_do_not_share_a_model() -> None:
+    found = view(MOTOR, {**MOTOR, "@id": "dtmi:livetwin:plant:motor;1"}, {**MOTOR, "samplingPeriod": "PT5S"})
+    assert list(found.types) == ["dtmi:plant:Motor;1"]
+    assert found.types["dtmi:plant:Motor;1"].period_ns == 5_000_000_000
+    assert found.by_slug("plant.motor") is found.types["dtmi:plant:Motor;1"]
+    assert "its short name 'plant.motor' is that of dtmi:plant:Motor;1" in found.faults["type/dtmi:livetwin:plant:motor;1"]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [

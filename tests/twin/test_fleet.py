@@ -57,6 +57,7 @@ PLANT = Fleet(
     [
         (FleetQuery(), {"p1": 0, "p2": 0, "t1": 0, "t2": 0, "t3": 0}),
         (FleetQuery(type="dtmi:plant:Pump;1"), {"p1": 0, "p2": 0}),
+        (FleetQuery(type="plant.pump"), {"p1": 0, "p2": 0}),
         (FleetQuery(type="plant.booster"), {"p2": 0}),
         (FleetQuery(start="p1"), {"p1": 0, "p2": 1, "t1": 1, "t2": 2}),
         (FleetQuery(start="p1", direction="out"), {"p1": 0, "t1": 1, "t2": 2}),
@@ -113,6 +114,19 @@ def test_faults_name_twin_edge_and_what_was_expected() -> None:
         "t3: feeds points to nowhere, which nobody has declared",
         "t3: feeds is no relationship of dtmi:plant:Tank;1",
         "x: type dtmi:plant:Ghost;1 is not declared",
+    ]
+
+
+def test_static_data_of_another_kind_than_the_type_says_are_named() -> None:
+    of_type = (("height", "double"), ("count", "integer"), ("spare", "boolean"), ("site", "string"))
+    tank = compile_type(kind("Tank", *({"@type": "Property", "name": name, "schema": schema} for name, schema in of_type)))
+    fleet = Fleet([twin("t1", height=3.5, count=2, site="north"), twin("t2", height="high", site=3, count=True)])
+    fleet.change(PropertyChange(asset="t1", time=1_700_000_000, properties={"spare": "yes", "owner": 5}))
+    assert faults(fleet, {tank.id: tank}, ["t1", "t2"]) == [
+        "t1: spare is 'yes', expected boolean",
+        "t2: height is 'high', expected double",
+        "t2: count is True, expected integer",
+        "t2: site is 3.0, expected string",
     ]
 
 

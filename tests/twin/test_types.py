@@ -57,7 +57,16 @@ def telemetry(name: str = "flow", **more: Any) -> dict[str, Any]:
         (3, "? at /: found 3, expected a DTDL interface, which is a JSON object"),
         ({"@id": "pump"}, "? at /@id: found 'pump', expected a DTMI such as 'dtmi:plant:Pump;1'"),
         ({"@id": "dtmi:plant:Pump;1", "@type": "Thing"}, "at /@type: found 'Thing', expected 'Interface'"),
-        (with_contents(telemetry(), **{"@context": "dtmi:dtdl:context;9"}), "at /@context/0: found 'dtmi:dtdl:context;9'"),
+        (with_contents(telemetry(), **{"@context": "dtmi:dtdl:context;9"}), "at /@context: found 'dtmi:dtdl:context;9'"),
+        (with_contents(telemetry(), **{"@context": ["x", "dtmi:dtdl:context;9"]}), "at /@context/1: found 'dtmi:dtdl:context;9'"),
+        (with_contents(telemetry(), samplingPeriod=5), "at /samplingPeriod: found 5, expected an ISO 8601 duration"),
+        (
+            with_contents(telemetry(), samplingPeriods="PT5S"),
+            "at /samplingPeriods: found 'samplingPeriods', expected 'samplingPer",
+        ),
+        (with_contents(telemetry(highlimit=5)), "at /contents/0/highlimit: found 'highlimit', expected 'highLimit'"),
+        (with_contents(telemetry(maximum=1e39)), "at /contents/0/maximum: found 1e+39, expected what a 32-bit float can hold"),
+        ([with_contents(telemetry()), {"@type": "Interface"}], "plant.json: interface 1 of the list at /@id: found None"),
         (with_contents(telemetry(), samplingPeriod="five"), "at /samplingPeriod: found 'five', expected an ISO 8601 duration"),
         (with_contents(telemetry(), samplingPeriod="PT0S"), "at /samplingPeriod: found 'PT0S', expected more than zero"),
         (with_contents("flow"), "at /contents/0: found 'flow', expected an object"),
@@ -116,6 +125,18 @@ def test_an_error_names_file_place_found_and_expected(document: Any, expected: s
         assert len(found) == 1
         assert found[0].startswith("plant.json: ")
         assert expected in found[0]
+
+
+def test_what_nobody_reads_is_noted() -> None:
+    odd = with_contents({**telemetry("time"), "vendor": 3}, {**telemetry(), "@type": "Property", "name": "x", "highLimit": 3})
+    found = compile_set([("plant.json", {**odd, "name": "Pump"})])
+    assert not found.errors
+    assert [(one.pointer, one.found) for one in found.findings] == [
+        ("/name", "'name'"),
+        ("/contents/0/vendor", "'vendor'"),
+        ("/contents/1/highLimit", "'highLimit'"),
+        ("/contents", "'time'"),  # a record's time is no channel
+    ]
 
 
 def test_all_errors_come_at_once() -> None:

@@ -146,7 +146,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             halt.set()
             if self._scoring is not None:
-                for left in filter(None, (self._scoring, self._committing.under_way)):
+                for left in filter(None, (self._scoring, self._committing.under_way, self._shipping.announcing)):
                     left.cancel()  # none is under way but after an error
                     followers.append(left)
             await asyncio.shield(self._close(followers))
@@ -222,6 +222,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _settle(self) -> None:
         """Leave nothing behind: outputs acknowledged, offsets committed, checkpoints written."""
         await self._scored()
+        await self._shipping.announced()
         if self._partitions.live:
             await self._committing.all()
             await self._saving.all()
@@ -247,6 +248,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         if assigned == self._partitions.live and epoch in (self._generation, -1):
             return
         await self._scored()
+        await self._shipping.announced()
         await self._committing.settled()
         committed: dict[int, int] = {}
         places = [TopicPartition(self._topics.telemetry, partition) for partition in assigned]

@@ -16,8 +16,10 @@ from aiokafka import AIOKafkaProducer
 
 from streams import dead_letter
 from streams.micro_batch import Outputs
+from streams.model_records import Refusal
 from streams.outbox import Outbox
 from streams.partitions import Partitions
+from streams.switching import Switched
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class Shipping:
         self._topics = topics
         self._partitions = partitions
         self._stats = stats
+        self.announcing: asyncio.Task[None] | None = None
+        self._switched: list[Switched | Refusal] = []  # to be announced
 
     async def ship(self, outputs: Outputs) -> dict[int, int]:
         """Ship what one batch gave; acknowledged before the next one is shipped.
@@ -50,6 +54,7 @@ class Shipping:
         Returns, by partition, the offset up to which all is acknowledged: that of the batch before.
         """
         self._stats.counts.update(outputs.counts)
+        await self.announced()
         if outputs.definitions or outputs.announced:
             for name, definition in outputs.definitions:
                 self._outbox.put(self._topics.definitions, 0, name, definition)
@@ -62,7 +67,7 @@ class Shipping:
         for topic, partition, key, value, headers in outputs.records:
             self._outbox.put(topic, partition, key, value, headers)
         self._partitions.passed(outputs)
-        self._announce()
+        switched = self._switch()
         await self._outbox.ship()
         if outputs.refused:
             await asyncio.gather(
@@ -72,25 +77,39 @@ class Shipping:
                 )
             )
             log.info("refused", extra={"records": len(outputs.refused), "first": outputs.refused[0].message})
+        if switched:
+            self.announcing = asyncio.create_task(self._announce())
         return acknowledged
 
     async def switch(self) -> None:
         """Nothing came: a version that is ready is switched to all the same."""
-        if self._announce():
-            await self._outbox.ship()
+        await self.announced()
+        if self._switch():
+            await self._announce()
             await self._outbox.acknowledged()
 
-    def _announce(self) -> bool:
-        """Switch to versions that became ready, from the next record on; whether there was any."""
+    async def announced(self) -> None:
+        """Wait until all that was switched is on its way to `models`: no output of it may go before. Raises KafkaError."""
+        if self.announcing is not None:
+            await asyncio.wait({self.announcing})
+            self.announcing.result()
+
+    def _switch(self) -> bool:
+        """Switch to versions that became ready, from the next record on; whether there is anything to announce."""
         switching = self._partitions.switching
         began = time.perf_counter()
-        announced = switching.switch_ready(time.time_ns())
-        self._outbox.put_all(announced)
-        took = time.perf_counter() - began
-        if announced:
+        self._switched += switching.switch_ready(time.time_ns())
+        if switching.switched:
             self._stats.swaps += 1
-            self._stats.swap_pause_s = [*self._stats.swap_pause_s[-999:], took]
+            self._stats.swap_pause_s = [*self._stats.swap_pause_s[-999:], time.perf_counter() - began]
+        return bool(self._switched or switching.switched)
+
+    async def _announce(self) -> None:
+        """Tell `models` and the log. Records are made in a thread of their own, as the next batch is scored meanwhile."""
+        switching = self._partitions.switching
+        switched, self._switched = self._switched, []
+        self._outbox.put_all(await asyncio.to_thread(switching.announcements, switched))
+        await self._outbox.ship()
         for model, version in switching.switched.items():
-            log.info("swap", extra={"model": model, "version": version, "took_s": round(took, 6)})
+            log.info("swap", extra={"model": model, "version": version, "took_s": round(self._stats.swap_pause_s[-1], 6)})
         switching.switched.clear()
-        return bool(announced)

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 
 from streams.canary import InForce
 from streams.definitions import Definitions
 from streams.micro_batch import Announcement
-from streams.model_records import Serving, Switch, models_key
+from streams.model_records import Refusal, Serving, Switch, models_key
 from streams.owned import Owned
 from streams.past_versions import PastOf
 from streams.scoring import Switches, TypeScorer
@@ -30,6 +34,21 @@ from twin.types import TwinType
 log = logging.getLogger(__name__)
 
 MOST_SWITCHES = 500  # kept of a model and partition, newest last
+_OFFSET = attrgetter("offset")
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What a model and partition have been switched to; `record` tells it to `models`."""
+
+    name: str
+    partition: int
+    epoch: int
+    switches: list[Switch]  # never changed any more
+    time_ns: int
+
+    def record(self) -> Serving:
+        return Serving(name=self.name, partition=self.partition, epoch=self.epoch, switches=self.switches, time_ns=self.time_ns)
 
 
 class Switching:
@@ -47,7 +66,7 @@ class Switching:
         self._champions = champions
         self._past = past
         self._owned = owned
-        self._inherited: list[Announcement] = []
+        self._inherited: list[Switched] = []
         self.switched: dict[str, str] = {}  # model → version, for whoever asked for it to tell and to clear
         self.scorers: dict[str, TypeScorer] = {}  # by type id
 
@@ -67,22 +86,27 @@ class Switching:
     def inherited(self) -> list[Announcement]:
         """Records of what scorers have inherited since the last call."""
         inherited, self._inherited = self._inherited, []
-        return inherited
+        return self.announcements(inherited)
 
-    def switch_ready(self, now_ns: int) -> list[Announcement]:
-        """Switch to versions that became ready, from where each partition is scored; the records that announce it.
+    def switch_ready(self, now_ns: int) -> list[Switched | Refusal]:
+        """Switch to versions that became ready, from where each partition is scored; what is to be announced of it.
 
         For moments in which no batch is scored; one that is folded meanwhile is scored by the new version. Nothing in here
-        waits or writes: scoring stands still meanwhile.
+        waits, and no record is made: scoring stands still meanwhile.
         """
-        announced: list[Announcement] = []
+        found: list[Switched | Refusal] = []
         for name, (served, switch) in self._champions.take_new().items():
-            for partition, owned in self._owned.items():
-                announced += self._switch(name, partition, owned, served, switch, now_ns)
+            found += self._switch(name, self._owned.items(), served, switch, now_ns)
             self.switched[name] = switch.version
-        announced += [(self._topics.models, 0, models_key(refusal), refusal.to_bytes()) for refusal in self._champions.refusals]
-        self._champions.refusals.clear()
-        return announced
+        if self._champions.refusals:
+            found += self._champions.refusals
+            self._champions.refusals.clear()
+        return found
+
+    def announcements(self, switched: Iterable[Switched | Refusal]) -> list[Announcement]:
+        """The records for `models`; they must be acknowledged before any output of what has been switched to."""
+        records = [one.record() if isinstance(one, Switched) else one for one in switched]
+        return [(self._topics.models, 0, models_key(record), record.to_bytes()) for record in records]
 
     def announce_start(self, now_ns: int) -> list[Announcement]:
         """For partitions that no version has served yet: the champion serves from where we start."""
@@ -90,36 +114,29 @@ class Switching:
             self._inherit(scorer)
         announced = self.inherited()
         for name, (served, switch) in self._champions.current.items():
+            behind = []
             for partition, owned in self._owned.items():
                 last = owned.switches[name][-1] if name in owned.switches else None
                 if last is None or (last.sha256, last.canary) != (switch.sha256, switch.canary):
-                    announced += self._switch(name, partition, owned, served, switch, now_ns)
+                    behind.append((partition, owned))
+            announced += self.announcements(self._switch(name, behind, served, switch, now_ns))
         return announced
 
     def _switch(
-        self, name: str, partition: int, owned: Owned, served: InForce, switch: Switch, now_ns: int
-    ) -> Iterator[Announcement]:
+        self, name: str, among: Iterable[tuple[int, Owned]], served: InForce, switch: Switch, now_ns: int
+    ) -> Iterator[Switched]:
         """Switch a model, and with it those revisions of its type that share its weights and have had none."""
         kind = self._definitions.by_slug(name)
-        heirs = [] if kind is None else sharing_weights(kind, list(self._definitions.types.values()))
-        for one in (name, *(heir.slug for heir in heirs if heir.slug not in owned.switches)):
-            yield self._add_switch(one, partition, owned, switch, now_ns)
-            for scorer in self.scorers.values():
-                if scorer.arena.type.slug == one:
+        heirs = [] if kind is None else [one.slug for one in sharing_weights(kind, list(self._definitions.types.values()))]
+        scorers: dict[str, list[TypeScorer]] = defaultdict(list)
+        for scorer in self.scorers.values():
+            scorers[scorer.arena.type.slug].append(scorer)
+        for partition, owned in among:
+            for one in (name, *(heir for heir in heirs if heir not in owned.switches)):
+                owned.switches[one] = _with(switch, owned, one)
+                for scorer in scorers[one]:
                     scorer.switches.setdefault(partition, Switches()).add(owned.switches[one][-1].offset, served)
-
-    def _add_switch(self, name: str, partition: int, owned: Owned, switch: Switch, now_ns: int) -> Announcement:
-        known = owned.switches.get(name, [])
-        offset = max([owned.scored.position, owned.settled_until] + [one.offset for one in known])
-        at = switch.model_copy(update={"offset": offset, "event_ns": owned.newest_ns.get(name)})
-        kept = [one for one in known if one.offset < at.offset]
-        floor = sum(one.offset <= owned.begin for one in kept) - 1
-        owned.switches[name] = [*kept[max(floor, 0) :][1 - MOST_SWITCHES :], at]
-        return self._record(name, partition, owned, now_ns)
-
-    def _record(self, name: str, partition: int, owned: Owned, now_ns: int) -> Announcement:
-        record = Serving(name=name, partition=partition, epoch=owned.epoch, switches=owned.switches[name], time_ns=now_ns)
-        return self._topics.models, 0, models_key(record), record.to_bytes()
+                yield Switched(one, partition, owned.epoch, owned.switches[one], now_ns)
 
     def _inherit(self, heir: TypeScorer) -> None:
         """In partitions where this revision has no record: the record of the nearest one whose weights it shares."""
@@ -133,7 +150,8 @@ class Switching:
                 continue
             owned.switches[kind.slug] = list(owned.switches[origin.slug])
             heir.switches[partition] = self._in_force(origin, partition, owned)
-            self._inherited.append(self._record(kind.slug, partition, owned, time.time_ns()))
+            switched = Switched(kind.slug, partition, owned.epoch, owned.switches[kind.slug], time.time_ns())
+            self._inherited.append(switched)
             log.info("weights-shared", extra={"model": kind.slug, "of": origin.slug, "partition": partition})
 
     def _in_force(self, origin: TwinType, partition: int, owned: Owned) -> Switches:
@@ -163,3 +181,16 @@ class Switching:
         for scorer in self.scorers.values():
             if partition in scorer.switches:
                 scorer.switches[partition].forget_before(offset)
+
+
+def _with(switch: Switch, owned: Owned, name: str) -> list[Switch]:
+    """The switches of a model and partition, oldest first, with one more: from where the partition is scored.
+
+    Of those from before the log began the newest is kept. Looked up by bisection: scoring stands still.
+    """
+    known: Sequence[Switch] = owned.switches.get(name, ())
+    offset = max(owned.scored.position, owned.settled_until, known[-1].offset if known else 0)
+    at = switch.model_copy(update={"offset": offset, "event_ns": owned.newest_ns.get(name)})
+    end = bisect_left(known, offset, key=_OFFSET)
+    floor = bisect_right(known, owned.begin, hi=end, key=_OFFSET) - 1
+    return [*known[max(floor, end + 1 - MOST_SWITCHES, 0) : end], at]

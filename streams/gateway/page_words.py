@@ -129,10 +129,16 @@ def condition_words(name: str) -> str:
 
 
 def headline(alert: Alert) -> str:
-    """One line of evidence: the strongest channel, seen against expected."""
-    if not alert.evidence.channels or alert.condition == "silent":
-        return alert.evidence.summary or condition(alert)
-    top = alert.evidence.channels[0]
+    """One line of evidence: what the strongest detector says; seen against expected where that is the forecast.
+
+    The forecast made one step before follows what lasts, so beside another detector it would say that nothing is off.
+    """
+    evidence = alert.evidence
+    if evidence.summary and (not evidence.channels or evidence.channels[0].detector != "forecast"):
+        return evidence.summary
+    if not evidence.channels:
+        return condition(alert)
+    top = evidence.channels[0]
     short = unit(top.unit)
     seen = f"{top.name} {number(top.seen)} {short}".strip()
     if top.expected is None:

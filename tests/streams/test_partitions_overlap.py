@@ -102,7 +102,7 @@ async def outcome(
     commits: list[object] = []
     partitions = owner.partitions
     await owner.promote(versions[0])
-    announced += partitions.switching.switch_ready(0)
+    announced += partitions.switching.announcements(partitions.switching.switch_ready(0))
     waiting = list(batches())
     folded = [partitions.fold(waiting.pop(0))]
     number = 0
@@ -114,7 +114,7 @@ async def outcome(
         partitions.passed(outputs)
         if number in (4, 9):
             await owner.promote(versions[1 if number == 4 else 0])
-        announced += partitions.switching.switch_ready(0)
+        announced += partitions.switching.announcements(partitions.switching.switch_ready(0))
         commits.append(partitions.commit_offsets())
         if not overlapping and waiting:
             folded.append(partitions.fold(waiting.pop(0), infer=number % 3 == 1))

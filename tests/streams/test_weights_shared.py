@@ -16,7 +16,7 @@ from streams.definitions import Definitions
 from streams.history import HistoryBlock
 from streams.homes import Homes
 from streams.log_record import PlainRecord
-from streams.micro_batch import Outputs
+from streams.micro_batch import Announcement, Outputs
 from streams.model_records import ModelAlias, models_key
 from streams.models_topic import ModelsView
 from streams.partitions import Partitions
@@ -100,8 +100,12 @@ class Owner:
             self.view.apply(key, value)
         self.blocks += [HistoryBlock.from_bytes(value) for topic, _, _, value, _ in outputs.records if topic == "t.twin.history"]
         self.partitions.passed(outputs)
-        for _, _, key, value in self.partitions.switching.switch_ready(0):
+        for _, _, key, value in self.switch():
             self.view.apply(key, value)
+
+    def switch(self) -> list[Announcement]:
+        switching = self.partitions.switching
+        return switching.announcements(switching.switch_ready(0))
 
     def replayed(self, batch: int) -> dict[tuple[str, int], tuple[str, bytes, float, str]]:
         """All again from what is in the log."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.gateway import chart_fleet, views
+from streams.gateway.page_words import headline
 from streams.gateway.views import AlertsView, TwinsView
-from streams.records import Alert, Evidence, TwinState
+from streams.records import Alert, ChannelEvidence, Evidence, TwinState
 from twin.fleet import Relationship, TwinDeclaration
 
 EVIDENCE = Evidence(channels=[], model_version=None, weights_sha256=None, partition=0, first_offset=0, last_offset=0)
@@ -103,3 +105,23 @@ def test_ten_thousand_twins_draw_the_riskiest_few_hundred() -> None:
     assert drawn.placed
     assert all(edge[1] in {node.asset for node in drawn.nodes} for edge in drawn.edges)
     assert len(chart_fleet.option(drawn, states, dark=True)["series"][0]["data"]) == chart_fleet.MOST_NODES
+
+
+@pytest.mark.parametrize(
+    ("detector", "summary", "told"),
+    [
+        ("forecast", "flow is 3 L/s above the forecast made one step before", "flow 9 L/s, expected 6 L/s (+6.0 σ)"),
+        ("level", "flow is 40 L/s above what time of day says", "flow is 40 L/s above what time of day says"),
+        (None, "", "flow 9 L/s, expected 6 L/s (+6.0 σ)"),
+    ],
+)  # fmt: skip
+def test_the_line_of_an_alert_says_what_raised_it(detector: str | None, summary: str, told: str) -> None:
+    channel = ChannelEvidence(name="flow", seen=9.0, expected=6.0, spread=0.5, unit="litrePerSecond", detector=detector)
+    evidence = EVIDENCE.model_copy(update={"channels": [channel], "summary": summary})
+    assert headline(alert(1).model_copy(update={"evidence": evidence})) == told
+
+
+def test_the_line_of_an_alert_without_channels_says_its_condition() -> None:
+    assert headline(alert(1)) == "unusual behaviour"
+    silent = EVIDENCE.model_copy(update={"summary": "nothing has come for 1 h, while others of its type went on"})
+    assert headline(alert(1).model_copy(update={"evidence": silent})) == silent.summary

@@ -58,7 +58,11 @@ def decode(record: ConsumerRecord, topics: Topics, *, log: str) -> Item | None:
         if record.topic == topics.monitoring:
             return AlarmRate.model_validate(found) if found.get("kind") == "alarms" else None
         return Serving.model_validate(found) if found.get("kind") == "serving" else None
-    except (ValidationError, orjson.JSONDecodeError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "value"
+        raise RecordRefused("malformed", f"{where}: {place}: {first['msg']}; not kept") from error
+    except orjson.JSONDecodeError as error:
         raise RecordRefused("malformed", f"{where}: {error}; not kept") from error
 
 

@@ -38,6 +38,7 @@ from streams.gateway import (
     problem,
     sse,
 )
+from streams.gateway.body_decoding import BodyDecoding
 from streams.gateway.body_limit import BodyLimit
 from streams.gateway.examples import add_examples
 from streams.gateway.gateway import Gateway, assemble
@@ -147,7 +148,8 @@ def create_app(gateway: Gateway, *, host: str) -> FastAPI:
     _refuse_the_rest(app)
     if _is_loopback(host):  # a page elsewhere must not reach this machine by a name that it points here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host], www_redirect=False)
-    app.add_middleware(BodyLimit, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BodyDecoding, most_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit, most_bytes=MAX_BODY_BYTES)  # outside of the one before
     app.add_middleware(metrics.RequestMetrics, registry=registry)
     # weights for processors on other machines (LIVETWIN_WEIGHTS)
     app.mount("/weights", StaticFiles(directory=gateway.home / "models", check_dir=False))

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.gateway.problem import problem_response
 
+_PASSED_OVER = 8  # times the limit
+
 
 class BodyLimit:
     """ASGI middleware."""
@@ -28,6 +30,7 @@ class BodyLimit:
         detail = f"the body is larger than {self._most_bytes:,} bytes; nothing of it was taken; send it in smaller parts"
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._most_bytes:
+            await _pass_over(receive, _PASSED_OVER * self._most_bytes)
             await problem_response(request, 413, detail, headers={"Connection": "close"})(scope, receive, send)
             return
         came = 0
@@ -42,3 +45,13 @@ class BodyLimit:
             return message
 
         await self._app(scope, counting, send)
+
+
+async def _pass_over(receive: Receive, most_bytes: int) -> None:
+    """Take what still comes and keep nothing: a client that is cut off while it sends does not read the answer."""
+    came = 0
+    while came <= most_bytes:
+        message = await receive()
+        came += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return

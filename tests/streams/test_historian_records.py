@@ -57,6 +57,12 @@ def test_any_other_bytes_are_refused(topic: str, value: bytes) -> None:
         decode(record(topic, value), TOPICS, log="")
 
 
+def test_what_is_no_alert_is_said_in_one_line() -> None:
+    with pytest.raises(RecordRefused) as refused:
+        decode(record(TOPICS.alerts, b'{"asset": "p1"}'), TOPICS, log="")
+    assert str(refused.value) == f"{TOPICS.alerts} partition 0 offset 0: id: Field required; not kept"
+
+
 def test_a_batch_knows_where_each_partition_begins_and_goes_on() -> None:
     batch = Batch()
     for offset in (5, 6, 9):

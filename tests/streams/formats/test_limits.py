@@ -29,7 +29,7 @@ from twin.errors import ReadingRefused
 
 PAGE = (Path(__file__).parents[3] / "docs/limits.md").read_text()
 SAID = [
-    ("bytes of a body over HTTP", app.MAX_BODY_BYTES),
+    ("bytes of a body over HTTP, also once it is decompressed", app.MAX_BODY_BYTES),
     ("items of a list over HTTP", intake.MOST_ITEMS),
     ("bytes in the gateway that wait", producing.MOST_WAITING_BYTES),
     ("characters of an asset id", limits.MAX_ASSET),

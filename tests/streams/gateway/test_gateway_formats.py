@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import random
+import urllib.error
+import urllib.request
 from typing import Any
 
 import httpx
@@ -94,6 +98,35 @@ def test_cloud_events_in_every_mode_arrive_as_they_were_meant(http: httpx.Client
     ]
     assert [(answer.status_code, answer.json()["readings"]) for answer in sent] == [(202, 1), (202, 1), (202, 1), (202, 2)]
     assert readings(came(running, before)) == {("p ä", 0): 1, ("q", 0): 2, ("r", 0): 3, ("s", 0): 4.0, ("t", 0): 5.0}
+
+
+def test_a_body_may_be_compressed_and_one_that_claims_to_be_is_said_to_be_none(http: httpx.Client, running: Running) -> None:
+    before = there(running)
+    body = gzip.compress(orjson.dumps({"asset": "gzip-1", "time": START, "flow": 2.5}))
+    of_json = {"content-type": "application/json", "content-encoding": "gzip"}
+    assert http.post("/v1/telemetry", content=body, headers=of_json).status_code == 202
+    assert readings(came(running, before)) == {("gzip-1", 0): 2.5}
+    for content, encoding, status in (
+        (b"{}", "gzip", 400),
+        (body[:-4], "gzip", 400),
+        (body * 2, "gzip", 400),
+        (gzip.compress(bytes(9 << 20)), "gzip", 413),
+        (body, "br", 415),
+    ):
+        found = http.post("/v1/telemetry", content=content, headers={**of_json, "content-encoding": encoding})
+        assert problem(found, status)["detail"].endswith("was taken")
+        assert found.headers["accept-encoding"] == "gzip"
+    parts = (random.randbytes(100_000) for _ in range(90))
+    problem(http.post("/v1/telemetry", content=parts, headers=of_json), 413)
+
+
+def test_a_client_that_sends_all_before_it_reads_is_told_that_it_is_too_much(running: Running) -> None:
+    """As urllib and many others do; httpx looks for an answer meanwhile."""
+    request = urllib.request.Request(f"{running.url}/v1/telemetry", bytes(30 << 20), {"content-type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)
+    with refused.value as answer:
+        assert (answer.code, b"larger than 8,388,608 bytes" in answer.read()) == (413, True)
 
 
 def test_what_can_not_be_used_of_a_table_is_named_and_the_rest_is_taken(http: httpx.Client, running: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -93,7 +94,12 @@ def export(
     from twin.thing_description import describe_twin, describe_type
 
     settings = read(KafkaSettings)
+    logging.getLogger("streams").setLevel(logging.ERROR)  # one line below instead of one each
     view = asyncio.run(read_definitions(bootstrap_of(settings), Topics(settings.topic_prefix)))
+    if view.faults:
+        typer.echo(
+            f"{len(view.faults)} definitions are not used as they stand; GET /v1/types says why, under `problems`", err=True
+        )
     kind = view.types.get(id) or view.by_slug(id)
     twin = view.fleet.get(id)
     of_twin = view.types.get(twin.type) if twin is not None else None

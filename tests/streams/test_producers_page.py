@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -15,12 +16,14 @@ import pytest
 from deploy.kafka_jars import cache_folder
 from deploy.topics import ensure_topics
 from streams import clients
+from streams.alert_records import alert_record
 from streams.decoding import decode
 from streams.formats.events import decode_event
 from streams.formats.readings import latest_times
 from streams.topics import Topics
 from tests.streams.alerting_run import make_signal
 from tests.streams.plant import Plant
+from twin.alert_state import AlertState
 
 pytestmark = pytest.mark.kafka
 PAGE = (Path(__file__).parents[2] / "docs/producers.md").read_text()
@@ -69,6 +72,17 @@ async def built(kafka: str, prefix: str) -> Topics:
     return topics
 
 
+async def raised(kafka: str, topics: Topics) -> str:
+    """Put an alert on its topic; its id."""
+    signal = make_signal("raise", 1, 1)
+    state = AlertState(
+        id=signal.alert_id, revision=1, type=signal.type, condition=signal.condition, severity=signal.severity, active=True,
+        onset_ns=signal.onset_ns, updated_ns=signal.time_ns, risk=signal.risk, evidence=signal.evidence.model_dump(mode="json"),
+    )  # fmt: skip
+    await Plant(kafka, topics).send(topics.alerts, [(state.id.encode(), alert_record("p1", state).to_bytes())])
+    return state.id
+
+
 @pytest.mark.parametrize("library", ["aiokafka", "confluent_kafka"])
 async def test_python_producers(kafka: str, topic_prefix: str, library: str) -> None:
     topics = await built(kafka, topic_prefix)
@@ -87,16 +101,8 @@ async def test_python_producers(kafka: str, topic_prefix: str, library: str) -> 
 
 async def test_python_consumer(kafka: str, topic_prefix: str) -> None:
     topics = await built(kafka, topic_prefix)
-    from streams.alert_records import alert_record
-    from twin.alert_state import AlertState
-
     (example,) = [one for one in examples("python") if "AIOKafkaConsumer" in one]
-    signal = make_signal("raise", 1, 1)
-    state = AlertState(
-        id=signal.alert_id, revision=1, type=signal.type, condition=signal.condition, severity=signal.severity, active=True,
-        onset_ns=signal.onset_ns, updated_ns=signal.time_ns, risk=signal.risk, evidence=signal.evidence.model_dump(mode="json"),
-    )  # fmt: skip
-    await Plant(kafka, topics).send(topics.alerts, [(state.id.encode(), alert_record("p1", state).to_bytes())])
+    await raised(kafka, topics)
     said = await asyncio.to_thread(run, [sys.executable, "-W", "error", "-c", here(example, kafka, topic_prefix)])
     assert said.split() == ["minor", "p1", "active", "['flow']"]
 
@@ -105,9 +111,11 @@ async def test_kcat(kafka: str, topic_prefix: str) -> None:
     if shutil.which("kcat") is None:
         pytest.skip("no kcat found (Debian: apt install kcat): its examples are not tried")
     topics = await built(kafka, topic_prefix)
+    alert = await raised(kafka, topics)
     (example, _) = examples("console")
     said = [await asyncio.to_thread(run, ["bash", "-c", line]) for line in here(example, kafka, topic_prefix).splitlines()]
     assert sorted(line.split()[0] for line in said[2].splitlines()) == ["kcat-1", "kcat-1"]
+    assert said[4].startswith(f"{alert} {{")
     found = await assets(kafka, topics)
     assert found == {"kcat-1": await home_of(kafka, topics, "kcat-1")}
 
@@ -116,9 +124,14 @@ async def test_java(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     if shutil.which("javac") is None or not cache_folder().is_dir():
         pytest.skip("no javac, or no jars of Kafka in the cache: the example in Java is not tried")
     topics = await built(kafka, topic_prefix)
-    (example,) = examples("java")
-    (tmp_path / "Single.java").write_text(here(example, kafka, topic_prefix))
-    jars = os.pathsep.join(map(str, cache_folder().glob("*.jar")))
-    await asyncio.to_thread(run, ["javac", "-cp", jars, "-d", str(tmp_path), str(tmp_path / "Single.java")])
-    await asyncio.to_thread(run, ["java", "-Xmx128m", "-cp", os.pathsep.join([jars, str(tmp_path)]), "Single"])
+    jars = os.pathsep.join([*map(str, cache_folder().glob("*.jar")), str(tmp_path)])
+    sources = []
+    for name, example in zip(("Single", "Alerts"), examples("java"), strict=True):
+        sources.append(tmp_path / f"{name}.java")
+        sources[-1].write_text(here(example, kafka, topic_prefix))
+    await asyncio.to_thread(run, ["javac", "-Werror", "-Xlint", "-cp", jars, "-d", str(tmp_path), *map(str, sources)])
+    await asyncio.to_thread(run, ["java", "-Xmx128m", "-cp", jars, "Single"])
     assert await assets(kafka, topics) == {"java-1": await home_of(kafka, topics, "java-1")}
+    alert = await raised(kafka, topics)
+    said = await asyncio.to_thread(run, ["java", "-Xmx128m", "-cp", jars, "Alerts"])
+    assert [said.split()[0], json.loads(said.partition(" ")[2])["state"]] == [alert, "active"]

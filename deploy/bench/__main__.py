@@ -51,7 +51,7 @@ ASKED_FOR = ("rivals",)  # not among all: they need an environment of their own 
 ROUNDS = 6  # of the whole job and what it is held against; the first is not counted
 SHORT_DAYS = 8  # as many times the telemetry, where a step has one reading
 TRAINING_DAYS = 12  # as many: some seconds, so that updates begin and end in it
-SWAP_DAYS = 4  # as many times the telemetry of the other measures: enough load for all swaps
+SWAP_DAYS = 90  # as many: a processor swaps once a micro-batch of 16,000 records at most, and a hundred swaps are asked for
 WRITTEN = Path("build") / "bench.json"
 
 
@@ -115,8 +115,9 @@ async def _on_broker(bootstrap: str, home: Path, wanted: list[str], days: float,
             found += await measure_training(bootstrap, "training.", home / "trainers", versions[0], TRAINING_DAYS * days)
         if "rivals" in wanted:
             for readings_a_step in (1, 10):
+                span = days * SHORT_DAYS if readings_a_step == 1 else days
                 found += await measure_rivals(
-                    bootstrap, home / "rivals", versions[0], days=days, rounds=rounds, readings_a_step=readings_a_step
+                    bootstrap, home / "rivals", versions[0], days=span, rounds=rounds, readings_a_step=readings_a_step
                 )
         if "swaps" in wanted:
             filled = await _filled(bootstrap, "swaps.", SWAP_DAYS * days, 1, versions[0])

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from numpy.typing import NDArray
 
-from deploy.bench.rivals.job import WINDOW, Closed, Kind, Twin
+from deploy.bench.rivals.job import WINDOW, Closed, Fleet, Kind, Setting, Twin, score
 from deploy.bench.rivals.measure import differences
-from models.online_threshold import OnlineThresholds, Promises
-from models.risk import RiskState
+from models import version as version_file
+from streams.definitions import Definitions
+from streams.folding import Folder
+from streams.log_record import PlainRecord
+from streams.scoring import Switches, TypeScorer
+from tests.streams import plant
 from twin.arena import Arena
 from twin.reading import ReadingBatchBuilder
 from twin.types import NS_PER_S, TwinType, compile_type
@@ -93,22 +99,83 @@ def test_a_rivals_twin_goes_on_after_it_was_saved_and_restored(kind: Kind) -> No
     for place, reading in enumerate(given):
         if place % 97 == 0:
             twin = pickle.loads(pickle.dumps(twin))
-            twin.kind = kind
+            twin.resume(kind)
         closed += twin.take(reading)
     assert_same(closed, arena_windows(kind.type, given))
 
 
-def test_a_rivals_alarms_are_those_of_the_risk_state_at_the_twins_own_threshold(kind: Kind) -> None:
-    random = np.random.default_rng(3)
-    surprise = random.exponential(np.repeat(random.uniform(0.2, 3, 60), 10)).astype(np.float32)
-    risk, twin, rows, step = RiskState(1), Twin("p1", kind), np.zeros(600, np.int64), np.arange(70, 670)
-    heights = risk.heights(rows, surprise)
-    promised = Promises.of([kind.model], kind.type.period_ns).at(rows, np.zeros(600, np.bool_))
-    thresholds = OnlineThresholds(1).follow(rows, step, heights.height, promised)
-    expected = risk.follow(rows, heights, thresholds).alarm.tolist()
-    assert [twin.judge(*one) for one in zip(step.tolist(), surprise.tolist(), strict=True)] == expected
-    assert 0 < sum(expected) < len(expected)
-    assert len(set(thresholds.tolist())) > 2
+STEPS = 700  # of six twins: two that are faulty for a while, two that are away, one of them for longer than a window is
+
+
+def plant_readings() -> list[dict[str, Any]]:
+    """In the order of time. Two twins fall silent while they are faulty, and come back well or faulty."""
+    values = plant.readings(STEPS)
+    values[2, 250:330, 0] += 6
+    values[4, 400:600, 1] -= 9
+    away = {("p2", step) for step in range(262, 280)} | {("p4", step) for step in (*range(440, 455), *range(470, 560))}
+    return [
+        {"asset": asset, "time": plant.START + step, "flow": float(flow), "heat": float(heat)}
+        for step in range(STEPS)
+        for asset, (flow, heat) in zip(plant.ASSETS, values[:, step], strict=True)
+        if (asset, step) not in away
+    ]
+
+
+def livetwins_steps(given: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[float, bool]]:
+    """Score and alarm of each closed step, by the parts that the processor is made of."""
+    definitions = Definitions()
+    definitions.apply(f"type/{plant.TYPE.id}".encode(), orjson.dumps(plant.INTERFACE))
+    for asset in plant.ASSETS:
+        definitions.apply(f"twin/{asset}".encode(), orjson.dumps({"asset": asset, "type": plant.TYPE.id}))
+    folder, found = Folder(definitions), {}
+    scorer = TypeScorer(folder.arena(plant.TYPE))
+    scorer.switches[0] = Switches()
+    scorer.switches[0].add(0, plant.trained())
+    records = [
+        PlainRecord("t", 0, offset, plant.START * 1000, None, orjson.dumps(reading)) for offset, reading in enumerate(given)
+    ]
+    for begin in range(0, len(records), 1500):
+        for closed in folder.fold(records[begin : begin + 1500]).closed:
+            scored = scorer.score(closed)
+            for index, row in enumerate(closed.row.tolist()):
+                key = str(scorer.arena.asset_of[row]), int(closed.time_ns[index])
+                found[key] = float(scored.score[index]), bool(scored.alarm[index])
+    return found
+
+
+@pytest.mark.parametrize("at_once", [97, 800])
+def test_the_rivals_job_gives_livetwins_scores_and_alarms(tmp_path: Path, at_once: int) -> None:
+    given, file = plant_readings(), tmp_path / "version.safetensors"
+    version_file.save(plant.trained(), file)
+    setting = Setting(
+        "", "", "", "", str(tmp_path), [plant.INTERFACE], dict.fromkeys(plant.ASSETS, plant.TYPE.id), {plant.TYPE.id: str(file)}
+    )
+    fleet, found = Fleet(setting), []
+    for begin in range(0, len(given), at_once):
+        steps = [closed for reading in given[begin : begin + at_once] for closed in fleet.take(reading)]
+        found += [((one["asset"], one["time"]), (one["score"], one["alarm"])) for one in map(orjson.loads, score(steps))]
+    expected = livetwins_steps(given)
+    assert differences({**expected}, found, whole=True) == ""
+    assert len(expected) > 3500
+    assert 100 < sum(alarm for _, alarm in expected.values()) < 1000
+
+
+def test_a_rivals_twin_takes_its_alarm_along_when_it_is_saved_and_restored(tmp_path: Path) -> None:
+    given = [reading for reading in plant_readings() if reading["asset"] == "p2"]
+    kind, found = Kind(plant.TYPE, plant.trained()), []
+    for restarts in (False, True):
+        twin, alarms = Twin("p2", kind), []
+        for begin in range(0, len(given), 20):
+            steps = [closed for reading in given[begin : begin + 20] for closed in twin.take(reading)]
+            alarms += [orjson.loads(record)["alarm"] for record in score(steps)]
+            if restarts:
+                saved = pickle.dumps(twin)
+                kind = Kind(plant.TYPE, kind.model)  # that of another process
+                twin = pickle.loads(saved)
+                twin.resume(kind)
+        found.append(alarms)
+    assert found[0] == found[1]
+    assert 20 < sum(found[0]) < 300
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def main() -> None:
         if twin is None:
             twin = fleet.new(str(reading["asset"]))
         elif not hasattr(twin, "kind"):  # from the recovery store
-            twin.kind = fleet.kind(twin.asset)
+            twin.resume(fleet.kind(twin.asset))
         return twin, twin.take(reading)
 
     def scored(steps: list[Closed]) -> Iterable[KafkaSinkMessage[bytes, bytes]]:

@@ -21,9 +21,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from deploy.bench.rivals.alarms import Alarms, SavedAlarms
 from models import version as version_file
-from models.online_threshold import BLOCK, OnlineThresholds, Promises
-from models.risk import CLEAR, QUIET, K, N
 from models.served import ServedModel
 from twin.quality import Quality
 from twin.types import NS_PER_S, TwinType, compile_type
@@ -67,8 +66,7 @@ class Kind:
             for channel in type.channels
         ]
         self.most_gap = max(channel.gap_limit for channel in type.channels)
-        two, known = np.zeros(2, np.int64), np.zeros(2, np.bool_)
-        self.promised = Promises.of([model], type.period_ns).at(two, known)
+        self.alarms = Alarms(model, type.period_ns)
 
 
 @dataclass(slots=True)
@@ -85,26 +83,20 @@ class Twin:
     """One asset: open steps in a dictionary, closed ones in its array."""
 
     __slots__ = (
-        "alarm",
         "asset",
-        "block",
         "data_step",
         "end",
         "good",
         "good_step",
-        "highest",
         "kind",
         "latest_ns",
         "next_step",
         "open",
         "quality",
-        "quiet",
         "row",
         "run",
+        "saved_alarms",
         "seen",
-        "surprises",
-        "threshold",
-        "thresholds",
         "values",
     )
 
@@ -122,21 +114,25 @@ class Twin:
         self.good_step = [NEVER] * channels
         self.seen: list[float] = [math.nan] * channels
         self.run = [0] * channels  # equal values in a row
-        self.surprises: list[float] = [0.0] * N
-        self.thresholds = OnlineThresholds(1)
-        self.threshold, self.highest, self.block = 0.0, 0.0, -1
-        self.alarm, self.quiet = False, 0
+        kind.alarms.meet(self.row)
+        self.saved_alarms: SavedAlarms = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """What a framework saves: all but the kind, of the array the newest window."""
         newest = slice(self.end - WINDOW, self.end)
         kept = {name: getattr(self, name) for name in self.__slots__ if name not in ("kind", "values", "quality", "end")}
+        kept["saved_alarms"] = self.kind.alarms.export(self.row)
         return {**kept, "values": self.values[newest].copy(), "quality": self.quality[newest].copy()}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         for name, value in saved.items():
             setattr(self, name, value)
         self.end = WINDOW  # the array is full: the next step exchanges it
+
+    def resume(self, kind: Kind) -> None:
+        """Go on after `__setstate__`: what was saved of its alarms goes where its kind holds them."""
+        self.kind = kind
+        kind.alarms.restore(self.row, self.saved_alarms)
 
     def take(self, reading: dict[str, Any]) -> list[Closed]:
         """Fold one record; the steps it closes. A reading of a closed step is dropped."""
@@ -197,21 +193,6 @@ class Twin:
         values[:WINDOW], quality[:WINDOW] = self.values[-WINDOW:], self.quality[-WINDOW:]
         self.values, self.quality, self.end = values, quality, WINDOW
 
-    def judge(self, step: int, surprise: float) -> bool:
-        """Whether the twin is in alarm after this step: K of the last N steps beyond the threshold, with hysteresis."""
-        self.surprises = [*self.surprises[1:], surprise]
-        height = sorted(self.surprises)[N - K]
-        if step // BLOCK != self.block:  # the block that ends tells its height, and the new one's threshold is settled
-            rows, before = np.zeros(2, np.int64), step if self.block < 0 else self.block * BLOCK
-            heights = np.array([self.highest, height], np.float32)
-            self.threshold = float(self.thresholds.follow(rows, np.array([before, step]), heights, self.kind.promised)[1])
-            self.block, self.highest = step // BLOCK, 0.0
-        self.highest = max(self.highest, height)
-        level = round(height / self.threshold, 4)
-        self.quiet = self.quiet + 1 if self.alarm and level < CLEAR else 0
-        self.alarm = level >= 1 or (self.alarm and self.quiet < QUIET)
-        return self.alarm
-
 
 class Fleet:
     """All twins that a process holds. `began_ns`: wall time of the first record."""
@@ -265,10 +246,11 @@ def _scored(kind: Kind, steps: Sequence[Closed]) -> Iterable[bytes]:
     windows = np.stack([one.window for one in steps])
     quality = np.stack([one.quality for one in steps])
     period_ns = kind.type.period_ns
-    time_ns = np.array([(one.step + 1) * period_ns for one in steps], np.int64)
+    step = np.array([one.step for one in steps], np.int64)
+    time_ns = (step + 1) * period_ns
     rows = np.array([one.twin.row for one in steps], np.int64)
     found = kind.model.score(rows, windows[:, -kind.model.window :], quality[:, -kind.model.window :], time_ns, explained=False)
-    surprises = found.score.tolist()
+    alarm = kind.alarms.follow(rows, step, found, quality).tolist()
     for place, one in enumerate(steps):
         yield orjson.dumps(
             {
@@ -280,7 +262,7 @@ def _scored(kind: Kind, steps: Sequence[Closed]) -> Iterable[bytes]:
                 "spread": found.spread[place],
                 "score": float(found.score[place]),
                 "p_value": float(found.p_value[place]),
-                "alarm": one.twin.judge(one.step, surprises[place]),
+                "alarm": alarm[place],
                 "version": kind.model.version,
             },
             option=orjson.OPT_SERIALIZE_NUMPY,

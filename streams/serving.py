@@ -70,7 +70,7 @@ class VersionShelf:
 
 
 class Champions:
-    """The version that each model's alias names, loaded; `take_new` hands out those that are ready to be switched to."""
+    """The version that each model's alias names, loaded; `take_new` hands out what is ready to be switched to, one at a time."""
 
     def __init__(self, view: ModelsView, shelf: VersionShelf) -> None:
         self._view = view
@@ -148,12 +148,15 @@ class Champions:
             if (self._changed or self._again) and not stop.is_set():
                 await self.load_now(types)
 
-    def take_new(self) -> dict[str, tuple[ServedModel | Divided, Switch]]:
-        """Versions that became ready since the last call and differ from what serves."""
-        ready, self._ready = self._ready, {}
-        new = {name: found for name, found in ready.items() if name not in self.current or self.current[name][0] != found[0]}
-        self.current.update(new)
-        return new
+    def take_new(self) -> tuple[str, tuple[ServedModel | Divided, Switch]] | None:
+        """A model with a version that became ready and differs from what serves; None when there is none left."""
+        while self._ready:
+            name = next(iter(self._ready))
+            found = self._ready.pop(name)
+            if name not in self.current or self.current[name][0] != found[0]:
+                self.current[name] = found
+                return name, found
+        return None
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event, *, timeout_s: float) -> None:

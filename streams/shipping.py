@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from streams.switching import Switched
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
+
+SWITCHES_S = 0.0002  # of switching between two batches; other models are switched after the next one
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class Shipping:
         for topic, partition, key, value, headers in outputs.records:
             self._outbox.put(topic, partition, key, value, headers)
         self._partitions.passed(outputs)
-        switched = self._switch()
+        switched = self._switch(within_s=SWITCHES_S)
         await self._outbox.ship()
         if outputs.refused:
             await asyncio.gather(
@@ -84,7 +87,7 @@ class Shipping:
     async def switch(self) -> None:
         """Nothing came: a version that is ready is switched to all the same."""
         await self.announced()
-        if self._switch():
+        if self._switch(within_s=math.inf):
             await self._announce()
             await self._outbox.acknowledged()
 
@@ -94,11 +97,11 @@ class Shipping:
             await asyncio.wait({self.announcing})
             self.announcing.result()
 
-    def _switch(self) -> bool:
+    def _switch(self, *, within_s: float) -> bool:
         """Switch to versions that became ready, from the next record on; whether there is anything to announce."""
         switching = self._partitions.switching
         began = time.perf_counter()
-        self._switched += switching.switch_ready(time.time_ns())
+        self._switched += switching.switch_ready(time.time_ns(), within_s=within_s)
         if switching.switched:
             self._stats.swaps += 1
             self._stats.swap_pause_s = [*self._stats.swap_pause_s[-999:], time.perf_counter() - began]

@@ -11,6 +11,7 @@ that served before its neighbour had a version gets the neighbour's first one to
 from __future__ import annotations
 
 import logging
+import math
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -88,16 +89,23 @@ class Switching:
         inherited, self._inherited = self._inherited, []
         return self.announcements(inherited)
 
-    def switch_ready(self, now_ns: int) -> list[Switched | Refusal]:
+    def switch_ready(self, now_ns: int, *, within_s: float = math.inf) -> list[Switched | Refusal]:
         """Switch to versions that became ready, from where each partition is scored; what is to be announced of it.
 
         For moments in which no batch is scored; one that is folded meanwhile is scored by the new version. Nothing in here
         waits, and no record is made: scoring stands still meanwhile.
+
+        Args:
+            within_s: no model is begun after so long, seconds; it is left to the next call.
         """
         found: list[Switched | Refusal] = []
-        for name, (served, switch) in self._champions.take_new().items():
+        until = time.perf_counter() + within_s
+        while (new := self._champions.take_new()) is not None:
+            name, (served, switch) = new
             found += self._switch(name, self._owned.items(), served, switch, now_ns)
             self.switched[name] = switch.version
+            if time.perf_counter() >= until:
+                break
         if self._champions.refusals:
             found += self._champions.refusals
             self._champions.refusals.clear()

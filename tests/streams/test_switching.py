@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.topics import ensure_topics
+from models import version as version_file
 from streams import clients, switching
 from streams.micro_batch import Announcement, Reached
-from streams.model_records import Serving, Switch, models_key
+from streams.model_records import ModelAlias, Refusal, Serving, Switch, models_key
 from streams.outbox import Outbox
 from streams.owned import Owned
 from streams.shipping import ProcessorStats, Shipping
 from streams.switching import Switched
 from streams.topics import Topics
-from tests.streams.plant import trained
+from tests.streams.plant import TYPE, trained
 from tests.streams.test_partitions_overlap import Owner, batches
 
 
@@ -100,3 +102,33 @@ async def test_no_output_goes_out_before_the_version_that_made_it_is_announced(
     served = [Serving.model_validate_json(record.value) for record in records]
     assert {one.partition for one in served} == {0, 1}
     assert {models_key(one) for one in served} == {record.key for record in records}
+
+
+async def test_what_takes_too_long_between_two_batches_is_switched_after_the_next_one(tmp_path: Path) -> None:
+    owner = Owner(tmp_path)
+    kinds = [TYPE, *(replace(TYPE, id=f"dtmi:x:Other{number};1") for number in range(2))]
+    path = tmp_path / "1.safetensors"
+    sha256 = version_file.save(trained(), path)
+    for kind in kinds:
+        alias = ModelAlias(
+            name=kind.slug,
+            type=kind.id,
+            champion=trained().version,
+            champion_sha256=sha256,
+            champion_uri=path.as_uri(),
+            since_ns=0,
+        )
+        change = owner.view.apply(models_key(alias), alias.to_bytes())
+        assert change is not None
+        owner.champions.on_change(change)
+    await owner.champions.load_now({kind.id: kind for kind in kinds})
+    switch_ready = owner.partitions.switching.switch_ready
+    first, *others = sorted(kind.slug for kind in kinds)
+    assert [(one.name, one.partition) for one in switched(switch_ready(0, within_s=0.0))] == [(first, 0), (first, 1)]
+    assert {one.name for one in switched(switch_ready(0))} == set(others)
+    assert switch_ready(0) == []
+
+
+def switched(found: list[Switched | Refusal]) -> list[Switched]:
+    assert all(isinstance(one, Switched) for one in found), found
+    return [one for one in found if isinstance(one, Switched)]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from streams.gateway.answers import TwinDetail, TwinList, twin_answer, waiting_twin_answer
 from streams.gateway.gateway import Gateway
+from streams.gateway.past_units import in_present_units
 from streams.gateway.problem import ApiError, not_found, responses
 from streams.gateway.times import NS_PER_S, parse_query_time, rfc3339, rfc3339_many
 from streams.records import Health, TwinState
@@ -106,7 +107,8 @@ def router(gateway: Gateway) -> APIRouter:
                 400, f"{id} has no channel {', '.join(unknown)}, expected of {', '.join(kind.channel_names)}; nothing was read"
             )
         found = await asyncio.to_thread(gateway.store.history, id, channels=channel, from_ns=from_ns, to_ns=to_ns, points=points)
-        return _history_answer(found, from_ns, to_ns, views.units(dtmi))
+        units = views.units(dtmi)
+        return _history_answer(in_present_units(found, views.definitions.types, units), from_ns, to_ns, units)
 
     @routes.get(
         "/{id:path}",

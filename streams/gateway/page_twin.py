@@ -13,6 +13,7 @@ from streams.gateway.gateway import Gateway
 from streams.gateway.page_html import code, empty, esc, note
 from streams.gateway.page_shell import Look, explain, markup, panel, set_content, shell
 from streams.gateway.page_twin_parts import LEGEND, about, last_spreads, marked, summary, twin_alerts, values_now
+from streams.gateway.past_units import in_present_units
 from streams.gateway.times import NS_PER_S
 from streams.stores.port import StoreError, TwinHistory
 
@@ -186,10 +187,11 @@ class TwinPage:
         views = self._gateway.views
         state, declared = views.twins.get(self._asset), views.definitions.fleet.get(self._asset)
         units = views.units(state.type if state is not None else declared.type if declared is not None else "")
-        options = chart_twin.option(self._history, views.alerts.of(self._asset), units, *self._range, dark=self._look.dark)
+        history = in_present_units(self._history, views.definitions.types, units)
+        options = chart_twin.option(history, views.alerts.of(self._asset), units, *self._range, dark=self._look.dark)
         self._chart.options.clear()
         self._chart.options.update(options)
-        self._chart.style(f"height:{chart_twin.height(min(len(self._history.channels), chart_twin.MOST_CHANNELS))}px")
-        self._chart.props["aria-label"] = chart_twin.describe(self._history, units)
+        self._chart.style(f"height:{chart_twin.height(min(len(history.channels), chart_twin.MOST_CHANNELS))}px")
+        self._chart.props["aria-label"] = chart_twin.describe(history, units)
         self._chart.update()
-        set_content(self._marked, marked(self._history))
+        set_content(self._marked, marked(history))

@@ -24,7 +24,8 @@ from streams.stores import duckdb_limits, duckdb_reads, duckdb_writes
 from streams.stores.duckdb_catalog import Catalog, TypeTable, create_or_check
 from streams.stores.fencing import EpochFence, Fence
 from streams.stores.newest import one_an_asset
-from streams.stores.port import RiskSeries, StoreUnavailable, TwinHistory, TwinSnapshot
+from streams.stores.port import StoreUnavailable, TwinHistory, TwinSnapshot
+from streams.stores.successive import allot, joined, stretches
 
 log = logging.getLogger(__name__)
 _QUIET_WITHIN_S = 2.0
@@ -159,22 +160,27 @@ class DuckDbStore:
             raise ValueError(f"history of {asset} not read: points is {points}, expected at least 1")
         with self._cursor(f"history of {asset} not read") as cursor:
             with self._guard:
-                tables = [
-                    (table, table.newest.channels, int(table.newest.first_ns[row]), int(table.newest.last_ns[row]))
+                kept = [
+                    ((table, table.newest.channels), int(table.newest.first_ns[row]), int(table.newest.last_ns[row]))
                     for table in self._catalog.holding(asset)
                     for row in [table.newest.row_of[asset]]
                 ]
-            overlapping = [kept for kept in tables if kept[2] < to_ns and kept[3] >= from_ns]
-            if not overlapping:
-                return TwinHistory(asset, [], RiskSeries([], [], [], []))
-            table, known, first, last = max(overlapping, key=lambda kept: kept[3])  # of two types, the newer one
-            from_ns, to_ns = max(from_ns, first), min(to_ns, last + 1)
+            found = stretches(kept, from_ns, to_ns)
             cursor.begin()
-            found = duckdb_reads.twin_history(
-                cursor, table, asset, known=known, channels=channels, from_ns=from_ns, to_ns=to_ns, points=points
-            )
+            counts = [duckdb_reads.count(cursor, table, asset, begin, end) for (table, _), begin, end in found]
+            shares = allot([end - begin for _, begin, end in found], counts, points)
+            parts = [
+                (
+                    table.newest.type,
+                    duckdb_reads.twin_history(
+                        cursor, table, asset, known=known, channels=channels, from_ns=begin, to_ns=end, points=share, count=count
+                    ),
+                )
+                for ((table, known), begin, end), share, count in zip(found, shares, counts, strict=True)
+                if share
+            ]
             cursor.commit()
-            return found
+            return joined(asset, parts)
 
     def alerts(
         self, *, asset: str | None = None, from_ns: int | None = None, to_ns: int | None = None, limit: int = 1000

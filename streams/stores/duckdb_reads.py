@@ -22,6 +22,16 @@ _HOUR_NS = 3_600_000_000_000
 _LOOK_BACK_NS: tuple[int | None, ...] = (_HOUR_NS, 24 * _HOUR_NS, 30 * 24 * _HOUR_NS, None)
 
 
+def count(cursor: duckdb.DuckDBPyConnection, table: TypeTable, asset: str, from_ns: int, to_ns: int) -> int:
+    """Steps of one twin with from_ns <= time < to_ns."""
+    found = cursor.execute(f"SELECT count(*) FROM {table.steps(['time'], _period(table, asset, from_ns, to_ns))}").fetchone()
+    return int(found[0]) if found is not None else 0
+
+
+def _period(table: TypeTable, asset: str, from_ns: int, to_ns: int) -> str:
+    return f"asset = {table.newest.row_of[asset]} AND time >= {from_ns} AND time < {to_ns}"
+
+
 def twin_history(
     cursor: duckdb.DuckDBPyConnection,
     table: TypeTable,
@@ -32,18 +42,18 @@ def twin_history(
     from_ns: int,
     to_ns: int,
     points: int,
+    count: int,
 ) -> TwinHistory:
-    """Steps with from_ns <= time < to_ns of one twin, in at most `points` buckets.
+    """Steps with from_ns <= time < to_ns of one twin, of which there are `count`, in at most `points` buckets.
 
     `known`: the type's channels as they were before the transaction began, so that it sees a column for each.
     """
     names = [name for name in known if channels is None or name in channels]
     positions = [known.index(name) for name in names]
-    where = f"asset = {table.newest.row_of[asset]} AND time >= {from_ns} AND time < {to_ns}"
-    counted = cursor.execute(f"SELECT count(*) FROM {table.steps(['time'], where)}").fetchone()
+    where = _period(table, asset, from_ns, to_ns)
     columns = ["time", "risk", "score", "version"] + [f"{kind}{position}" for position in positions for kind in "vqes"]
     source = table.steps(columns, where)
-    if counted is None or counted[0] <= points:
+    if count <= points:
         wanted = ["time", "risk", "score", "version"]
         for p in positions:
             wanted += [f"v{p}", f"v{p}", f"v{p}", f"e{p}", f"s{p}", f"coalesce(q{p}, {Quality.MISSING:d})"]

@@ -27,7 +27,8 @@ from streams.stores.influxdb_rollup import Rollup
 from streams.stores.influxdb_server import InfluxDb, Rows, identifier, literal, one_of
 from streams.stores.influxdb_setup import Buckets
 from streams.stores.newest import one_an_asset
-from streams.stores.port import RiskSeries, StoreRefused, StoreUnavailable, TwinHistory, TwinSnapshot
+from streams.stores.port import StoreRefused, StoreUnavailable, TwinHistory, TwinSnapshot
+from streams.stores.successive import allot, joined, stretches
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -161,23 +162,19 @@ class InfluxDbStore:
         if points < 1:
             raise ValueError(f"history of {asset} not read: points is {points}, expected at least 1")
         types = {known.measurement: known for known in self._types()}
-        spans = [(last, first, name) for name, (first, last) in self._spans(asset).items() if name in types]
-        overlapping = [span for span in spans if span[1] < to_ns and span[0] >= from_ns]
-        if not overlapping:
-            return TwinHistory(asset, [], RiskSeries([], [], [], []))
-        last, first, name = max(overlapping)  # of two types, the newer one
-        from_ns, to_ns = max(from_ns, first), min(to_ns, last + 1)
-        known = types[name]
-        names = [channel for channel in known.keys if channels is None or channel in channels]
-        asked = (
-            f"SELECT {influxdb_steps.columns([known.keys[channel] for channel in names])} FROM {self._from('steps', name)} "
-            f'WHERE "asset" = {literal(plain(asset))} AND time >= {from_ns} AND time < {to_ns}'
-        )
-        rows = self._ask(asked)[0]
-        if not rows:
-            return TwinHistory(asset, [], RiskSeries([], [], [], []))
-        found = influxdb_steps.steps(rows[0], known, names)
-        return influxdb_steps.downsampled(asset, found, from_ns=from_ns, to_ns=to_ns, points=points)
+        spans = [(types[name], first, last) for name, (first, last) in self._spans(asset).items() if name in types]
+        found: list[tuple[str, influxdb_steps.Steps, int, int]] = []
+        for known, begin, end in stretches(spans, from_ns, to_ns):
+            names = [channel for channel in known.keys if channels is None or channel in channels]
+            asked = influxdb_steps.select(self._from("steps", known.measurement), known, names, asset, begin, end)
+            found += [(known.type, influxdb_steps.steps(rows, known, names), begin, end) for rows in self._ask(asked)[0]]
+        shares = allot([end - begin for *_, begin, end in found], [len(steps.time_ns) for _, steps, *_ in found], points)
+        parts = [
+            (of, influxdb_steps.downsampled(asset, steps, from_ns=begin, to_ns=end, points=share))
+            for (of, steps, begin, end), share in zip(found, shares, strict=True)
+            if share
+        ]
+        return joined(asset, parts)
 
     def span(self, asset: str) -> tuple[int, int] | None:
         spans = list(self._spans(asset).values())

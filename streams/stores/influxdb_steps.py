@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.stores.influxdb_catalog import TypeFields
-from streams.stores.influxdb_lines import KINDS, LONE_FIELDS, QUALITY, STEP_FIELDS, original
-from streams.stores.influxdb_server import Rows, identifier
+from streams.stores.influxdb_lines import KINDS, LONE_FIELDS, QUALITY, STEP_FIELDS, original, plain
+from streams.stores.influxdb_server import Rows, identifier, literal
 from streams.stores.port import ChannelSeries, RiskSeries, TwinHistory, TwinSnapshot
 from twin.quality import Quality
 
@@ -41,6 +41,14 @@ def columns(keys: Sequence[str]) -> str:
     """What to select of channels with these keys."""
     wanted = [*STEP_FIELDS, *(key + suffix for suffix in (*KINDS, QUALITY) for key in keys)]
     return ", ".join(identifier(name) for name in wanted)
+
+
+def select(source: str, known: TypeFields, channels: Sequence[str], asset: str, from_ns: int, to_ns: int) -> str:
+    """The query for steps of one twin with from_ns <= time < to_ns."""
+    return (
+        f"SELECT {columns([known.keys[channel] for channel in channels])} FROM {source} "
+        f'WHERE "asset" = {literal(plain(asset))} AND time >= {from_ns} AND time < {to_ns}'
+    )
 
 
 def steps(rows: Rows, known: TypeFields, channels: Sequence[str]) -> Steps:

@@ -7,7 +7,7 @@ a block of an older epoch of its partition than the store has seen changes nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from streams.alarm_rates import AlarmRate
@@ -69,9 +69,12 @@ class RiskSeries:
 
 @dataclass(frozen=True, slots=True)
 class TwinHistory:
+    """`types`: of a twin that was of several in the period, (event time of the first point, DTMI) of each, oldest first."""
+
     asset: str
     channels: list[ChannelSeries]
     risk: RiskSeries
+    types: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,9 @@ class TwinStore(Protocol):
         """Steps with from_ns <= time < to_ns in at most `points` equal buckets of time; raw steps when fewer.
 
         The period is first cut to what is kept of the asset, so that an open-ended period loses no detail.
-        Buckets without steps are left out. Not finite reads as None; a channel that a step did not have has quality MISSING.
+        Of a twin that was of several types each has its stretch of time, in the units that it had then; where two
+        overlap, the newer's. Buckets without steps are left out. Not finite reads as None; a channel that a step did not
+        have has quality MISSING.
         """
         ...
 

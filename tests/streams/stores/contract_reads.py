@@ -103,6 +103,29 @@ class ReadsContract:
         assert None not in found["level"].value
         assert (early.quality["inflow"], late.quality["inflow"]) == (Quality.MISSING, 0)
 
+    def test_a_twin_that_changed_its_type_keeps_its_past(self, backend: Backend) -> None:
+        store, grown = backend.open(backend.address()), "dtmi:test:Pump:Rab;2"
+        try:
+            store.write_history([plain_block(PUMP, ["a", "b"], range(10)), plain_block(PUMP, ["b"], range(10, 40))])
+            later = plain_block(grown, ["a"], range(8, 30), channels=("flow", "heat"), values=np.full((22, 2), 7, np.float32))
+            store.write_history([later])
+            period = {"channels": None, "from_ns": 2 * SECOND_NS, "to_ns": 25 * SECOND_NS}
+            found = store.history("a", **period, points=1000)
+            assert [time_ns // SECOND_NS for time_ns in found.risk.time_ns] == list(range(2, 25))
+            assert found.types == [(2 * SECOND_NS, PUMP), (8 * SECOND_NS, grown)]
+            values = {one.channel: (one.value, one.quality) for one in found.channels}
+            assert values["flow"] == ([1.0] * 6 + [7.0] * 17, [0] * 23)
+            assert values["heat"] == ([None] * 6 + [7.0] * 17, [Quality.MISSING.value] * 6 + [0] * 17)
+            assert values["power"] == ([1.0] * 6 + [None] * 17, [0] * 6 + [Quality.MISSING.value] * 17)
+            for points in range(1, 30):
+                few = store.history("a", **period, points=points).risk.time_ns
+                assert 1 <= len(few) <= points
+                assert few == sorted(few)
+                assert points > 1 or few == [24 * SECOND_NS]
+            assert store.history("b", **period, points=1000).types == []
+        finally:
+            store.close()
+
     def test_nothing_is_known_of_an_empty_store(self, backend: Backend) -> None:
         store = backend.open(backend.address())
         found = (store.latest(), store.at(5), store.alerts(), store.swaps(), store.span("p1"))

@@ -6,6 +6,7 @@ Options of `up` are settings by another name: they are put into the environment,
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 
 from deploy import __version__
 from deploy.grafana_commands import grafana
+from deploy.logs import EventFormatter
 from deploy.models_commands import models
 from deploy.type_commands import types
 from twin.errors import LivetwinError
@@ -38,6 +40,8 @@ app.add_typer(store_commands, name="store")
 
 def main() -> None:
     """Entry point: errors made on purpose are one line on stderr and status 1."""
+    if logging.lastResort is not None:  # of commands that set up no logs: an event without its words says nothing
+        logging.lastResort.setFormatter(EventFormatter("livetwin"))
     try:
         app()
     except LivetwinError as error:

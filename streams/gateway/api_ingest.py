@@ -63,7 +63,7 @@ def router(gateway: Gateway) -> APIRouter:
     async def telemetry(request: Request, response: Response) -> TelemetryTaken:
         body = await request.body()
         partitions = gateway.follower.partitions(gateway.topics.state)  # as many as telemetry
-        found = await asyncio.to_thread(read_telemetry, body, request.headers.items(), partitions)
+        found = await asyncio.to_thread(read_telemetry, body, request.headers.items(), partitions, gateway.views.words_of)
         await _deliver(gateway, gateway.topics.telemetry, found, response)
         return TelemetryTaken(
             records=len(found.records),

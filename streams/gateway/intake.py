@@ -3,12 +3,13 @@
 In:   the body and its headers: JSON (one item or a list), CloudEvents (binary, structured, batch), an Arrow stream.
 Out:  `Intake`. JSON and CloudEvents around readings go on as they came, keyed by asset. An Arrow stream is split by partition as
       its assets' keys would be, so that an asset comes on the same partition in whatever format it is sent.
-Stricter than the topic: a sender who can be told is told, so every value of a JSON item must be a number.
+Stricter than the topic: a sender who can be told is told, so every value of a JSON item must be a number, or a word of its
+channel's enumeration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -30,6 +31,7 @@ MOST_ITEMS = 50_000
 MOST_REFUSED = 100  # named in one answer
 
 Headers = Sequence[tuple[str, bytes]]
+Words = Mapping[str, Collection[str]]
 _ARROW_HEADERS = [("content-type", ARROW.encode())]
 
 
@@ -52,11 +54,18 @@ class Intake:
             self.refused.append(Refusal(where=where, reason=reason, message=message))
 
 
-def read_telemetry(body: bytes, http_headers: Iterable[tuple[str, str]], partitions: int) -> Intake:
+def _no_words(asset: str) -> Words:
+    return {}
+
+
+def read_telemetry(
+    body: bytes, http_headers: Iterable[tuple[str, str]], partitions: int, words_of: Callable[[str], Words] = _no_words
+) -> Intake:
     """Sort a body of telemetry out.
 
     Args:
         partitions: of the topic; 0 while the broker has not been seen.
+        words_of: asset → channel → words that stand for a number.
 
     Raises:
         ApiError: 400 the body is no JSON or no list of a fair length; 415 its type is none of ours; 503 an Arrow stream came
@@ -64,7 +73,7 @@ def read_telemetry(body: bytes, http_headers: Iterable[tuple[str, str]], partiti
     """
     out = Intake()
     for value, headers, where in _items(body, http_headers, ARROW):
-        _take(out, value, headers, where, partitions)
+        _take(out, value, headers, where, partitions, words_of)
     return out
 
 
@@ -114,12 +123,12 @@ def listed_items(body: bytes) -> list[Any]:
     return items
 
 
-def _take(out: Intake, value: bytes, headers: Headers, where: str, partitions: int) -> None:
+def _take(out: Intake, value: bytes, headers: Headers, where: str, partitions: int, words_of: Callable[[str], Words]) -> None:
     out.count += 1
     try:
         found = decode(value, headers)
         if isinstance(found, Telemetry):
-            _check_numbers(found)
+            _check_numbers(found, words_of(found.asset))
             out.records.append(Outgoing(value, found.asset.encode(), headers=headers))
             out.readings += 1 if isinstance(found.time_ns, int) else len(found.time_ns)
             out.assets.add(found.asset)
@@ -137,7 +146,7 @@ def _take(out: Intake, value: bytes, headers: Headers, where: str, partitions: i
     out.assets.update(found.assets)
 
 
-def _check_numbers(found: Telemetry) -> None:
+def _check_numbers(found: Telemetry, words: Words) -> None:
     """Raises ReadingRefused: no channel, or a value that is no number."""
     if not found.channels:
         raise ReadingRefused("shape", f"{found.asset} has a time and no channel, expected at least one number beside it")
@@ -145,6 +154,8 @@ def _check_numbers(found: Telemetry) -> None:
         column = value if found.columnar else [value]
         if isinstance(value, list) and not found.columnar:
             raise ReadingRefused("shape", f"{name} is a list and time is not, expected both to be lists, or neither")
+        if name in words:
+            column = [0 if isinstance(cell, str) and cell in words[name] else cell for cell in column]
         if column_values(column)[1]:
             bad = next((cell for cell in column if not isinstance(cell, int | float | None)), column[0])
             raise ReadingRefused("not-a-number", f"{name} is {str(bad)[:60]!r}, expected a finite number or null")

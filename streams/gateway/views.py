@@ -269,6 +269,13 @@ class LiveViews:
         known = self.definitions.types.get(dtmi)
         return {channel.name: channel.unit for channel in known.channels if channel.unit} if known is not None else {}
 
+    def words_of(self, asset: str) -> dict[str, list[str]]:
+        """Words that stand for numbers, by the channels of an asset that have some."""
+        state = self.twins.get(asset)
+        known = self.definitions.types.get(state.type) if state is not None else self.definitions.type_of(asset)
+        channels = known.channels if known is not None else ()
+        return {channel.name: [word for word, _ in channel.codes] for channel in channels if channel.codes}
+
 
 def first_problem(error: ValidationError) -> str:
     """One line for a log: where and what."""

@@ -35,3 +35,13 @@ def test_an_event_is_one_line_on_stderr_with_its_extras() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     [line] = answer.stderr.splitlines()
     assert line.endswith(' INFO processor swap asset=p1 why="lower loss"')
+
+
+def test_a_command_that_sets_up_no_logs_says_what_an_event_is_about() -> None:
+    code = (
+        "import logging, sys; from deploy import cli; sys.argv = ['livetwin', 'version']\n"
+        "try: cli.main()\n"
+        "except SystemExit: logging.getLogger('streams').warning('definition-not-used', extra={'key': 'twin/p1'})"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert said.endswith("WARNING livetwin definition-not-used key=twin/p1\n")

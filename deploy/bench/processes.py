@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import psutil
@@ -101,10 +101,11 @@ async def work_off(
 
     try:
         plant = await BenchPlant.filled(bootstrap, prefix, days=days, readings_a_step=readings_a_step, meet=meet)
-        cpu, cpu_beside, began_ms = _cpu_s(running), _cpu_s(others), time.time_ns() / 1e6
+        ours, beside_us = [one.pid for one in running], [one.pid for one in others]
+        cpu, cpu_beside, began_ms = cpu_s(ours), cpu_s(beside_us), time.time_ns() / 1e6
         _signal(running, signal.SIGCONT)
         await until(lambda: _committed(admin, group, plant.records))
-        cpu, cpu_beside = _cpu_s(running) - cpu, _cpu_s(others) - cpu_beside
+        cpu, cpu_beside = cpu_s(ours) - cpu, cpu_s(beside_us) - cpu_beside
     finally:
         await admin.close()
         for one in (*running, *others):
@@ -153,14 +154,16 @@ def _signal(running: list[asyncio.subprocess.Process], number: signal.Signals) -
         one.send_signal(number)
 
 
-def _cpu_s(processes: list[asyncio.subprocess.Process]) -> float:
-    """Of these and of the processes that they have started and that still run."""
+def cpu_s(pids: Iterable[int]) -> float:
+    """CPU seconds of these processes and of those that they have started and that still run; of one that has ended none."""
     found = 0.0
-    for one in (psutil.Process(process.pid) for process in processes):
-        for each in (one, *one.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-                times = each.cpu_times()
-                found += times.user + times.system
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one = psutil.Process(pid)
+            for each in (one, *one.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                    times = each.cpu_times()
+                    found += times.user + times.system
     return found
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 import pytest
 from numpy.typing import NDArray
 
+from deploy.bench.processes import cpu_s
 from deploy.bench.rivals.job import WINDOW, Closed, Fleet, Kind, Setting, Twin, score
 from deploy.bench.rivals.measure import differences
 from models import version as version_file
@@ -190,3 +194,19 @@ def test_a_rivals_twin_takes_its_alarm_along_when_it_is_saved_and_restored(tmp_p
 def test_a_rival_that_does_another_job_is_told(found: list[tuple[tuple[str, int], tuple[float, bool]]], words: str) -> None:
     expected = {("p", 1): (0.5, False), ("unjudged", 1): None}
     assert differences(expected, [(("unjudged", 1), (9.0, True)), *found], whole=True) == words
+
+
+def test_the_cpu_time_of_a_process_that_ended_is_none_and_of_its_children_counts() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert cpu_s([ended.pid]) == 0.0
+    burning = "import os, time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); time.sleep(60)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burning!r}])"
+    with subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        try:
+            assert cpu_s([ended.pid, running.pid]) >= 0.3
+        finally:
+            for one in (*psutil.Process(running.pid).children(recursive=True), running):
+                one.kill()

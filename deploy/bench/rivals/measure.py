@@ -19,13 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.bench.figures import Figure
 from deploy.bench.plant import PARTITIONS, STEP_S, SavedVersion, types_of_twins
-from deploy.bench.processes import WorkedOff, work_off
+from deploy.bench.processes import WorkedOff, cpu_s, work_off
 from deploy.bench.rivals.job import Setting
 from deploy.feeds.water_fleet import water_interfaces
 from streams import clients
@@ -156,7 +155,7 @@ async def _run(rival: Rival, done: WorkedOff, versions: list[SavedVersion], fold
     log = folder / "output.log"
     child = _started(rival, setting, log)
     try:
-        steps, took_s, cpu_s = await _watch(child, plant.bootstrap, output, folder / "began", done.steps)
+        steps, took_s, cost_s = await _watch(child, plant.bootstrap, output, folder / "began", done.steps)
     except RivalFailed as error:
         raise RivalFailed(f"{rival.name}: {error}; no figures of it. The end of what it wrote:\n{_ending(log)}") from None
     finally:
@@ -167,7 +166,7 @@ async def _run(rival: Rival, done: WorkedOff, versions: list[SavedVersion], fold
             child.kill()
             child.wait()
     found = await _written(plant.bootstrap, output)
-    run = Run(steps * done.plant.records / done.steps, took_s, cpu_s)
+    run = Run(steps * done.plant.records / done.steps, took_s, cost_s)
     differing = differences(expected_steps(done), found, whole=steps >= done.steps)
     if differing:
         print(f"bench: {rival.name}: {run}: void, its steps are not livetwin's: {differing}", flush=True)
@@ -198,7 +197,7 @@ async def _watch(
     child: subprocess.Popen[bytes], bootstrap: str, output: str, began: Path, steps: int
 ) -> tuple[int, float, float]:
     """Steps written, seconds and CPU seconds since the first record came; until all are there or GIVEN_S is over."""
-    process, started = psutil.Process(child.pid), time.monotonic()
+    started = time.monotonic()
     counter: AIOKafkaConsumer = clients.consumer(bootstrap, client_id="livetwin-bench")
     await counter.start()
     try:
@@ -208,7 +207,7 @@ async def _watch(
             if child.poll() is not None:
                 raise RivalFailed(f"ended with {child.returncode} before its work was done")
             if began_ns is None:
-                cpu_before, began_ns = _cpu_s(process), _began_ns(began)
+                cpu_before, began_ns = cpu_s([child.pid]), _began_ns(began)
                 if began_ns is None and time.monotonic() - started > STARTED_S:
                     raise RivalFailed(f"read no record within {STARTED_S:g} s")
             else:
@@ -217,14 +216,10 @@ async def _watch(
                 if written >= steps or now_ns - began_ns > GIVEN_S * 1e9:
                     if not written:
                         raise RivalFailed(f"wrote nothing within {GIVEN_S:g} s")
-                    return written, (now_ns - began_ns) / 1e9, _cpu_s(process) - cpu_before
+                    return written, (now_ns - began_ns) / 1e9, cpu_s([child.pid]) - cpu_before
             await asyncio.sleep(POLL_S)
     finally:
         await counter.stop()
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    return sum(one.cpu_times().user + one.cpu_times().system for one in [process, *process.children(recursive=True)])
 
 
 async def _create(bootstrap: str, topic: str) -> None:

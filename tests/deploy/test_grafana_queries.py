@@ -38,7 +38,7 @@ from twin.types import Channel, TwinType
 
 pytestmark = pytest.mark.influxdb
 DEFINITIONS = Path(__file__).parents[2] / "deploy" / "feeds" / "definitions"
-TYPES = [kind for kind in read_types(files_of([DEFINITIONS])).types.values() if kind.slug.startswith("water.")]
+TYPES = list(read_types(files_of([DEFINITIONS])).types.values())
 ODD = TwinType(
     "dtmi:acme:hall_7:Press_Line;3",
     'Press "A" / B',
@@ -66,16 +66,16 @@ class Stored:
         return self.server.query(self.database, query)[0]
 
 
-def odd_steps(time_ns: NDArray[np.int64]) -> HistoryBlock:
-    """Steps of one twin of a type whose names need quotes, or are taken by others."""
-    shape = (len(time_ns), len(ODD.channels))
+def made_steps(kind: TwinType, asset: str, time_ns: NDArray[np.int64]) -> HistoryBlock:
+    """Steps of one twin of a type that the demo plant has not, each value another, as expected less one."""
+    shape = (len(time_ns), len(kind.channels))
     values = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
     return HistoryBlock(
-        type=ODD.id,
-        channels=ODD.channel_names,
+        type=kind.id,
+        channels=kind.channel_names,
         partition=0,
         epoch=1,
-        asset=("press (1) of 'hall'",) * len(time_ns),
+        asset=(asset,) * len(time_ns),
         time_ns=time_ns,
         values=values,
         quality=np.zeros(shape, np.uint8),
@@ -126,7 +126,9 @@ def stored(influxdb: InfluxDbAddress) -> Iterator[Stored]:
     """A day of the demo plant, written by the real store."""
     database = f"g{uuid.uuid4().hex[:8]}"
     plant = demo.make(1.0)
-    plant.blocks.append(odd_steps(plant.blocks[0].time_ns))
+    there, time_ns = {block.type for block in plant.blocks}, plant.blocks[0].time_ns
+    plant.blocks += [made_steps(kind, f"one of {kind.slug}", time_ns) for kind in TYPES if kind.id not in there]
+    plant.blocks.append(made_steps(ODD, "press (1) of 'hall'", time_ns))  # names need quotes, or are taken by others
     store = InfluxDbStore(influxdb.url, token=influxdb.token, org=influxdb.org, bucket=database)
     try:
         store.write_history(plant.blocks)

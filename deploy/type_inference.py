@@ -46,6 +46,7 @@ class Sample:
     source_names: dict[str, str]
     left_out: int = 0  # records that could not be read
     units: dict[str, str] = field(default_factory=dict)  # that the source stated, by channel
+    stated_of: dict[str, set[str]] = field(default_factory=dict)  # channel → assets of which it was stated
     words: dict[str, list[str]] = field(default_factory=dict)  # of channels that came in words: values are positions in the list
     texts: tuple[str, ...] = ()  # columns of text that are no channels
 
@@ -54,7 +55,8 @@ class Sample:
         rows = np.isin(self.asset, list(assets))
         columns = {name: values[rows] for name, values in self.columns.items()}
         columns = {name: values for name, values in columns.items() if not np.isnan(values).all()}
-        return replace(self, time_ns=self.time_ns[rows], asset=self.asset[rows], columns=columns)
+        units = {name: unit for name, unit in self.units.items() if not self.stated_of[name].isdisjoint(assets)}
+        return replace(self, time_ns=self.time_ns[rows], asset=self.asset[rows], columns=columns, units=units)
 
 
 def infer(sample: Sample, name: str) -> list[tuple[dict[str, Any], dict[str, list[Guess]]]]:
@@ -152,7 +154,7 @@ def of_records(records: list[ConsumerRecord], source: str) -> Sample:
     times: list[int] = []
     assets: list[str] = []
     left_out = 0
-    first = FirstUnits()
+    first, stated_of = FirstUnits(), dict[str, set[str]]()
     for record in records:
         try:
             decoded = decode(record.value, record.headers, record.key)
@@ -165,6 +167,8 @@ def of_records(records: list[ConsumerRecord], source: str) -> Sample:
             for name, cell in first.taken(telemetry).items():
                 column = columns.setdefault(name, [])
                 column += [None] * (len(times) - len(column)) + ([cell] if single else list(cell))
+            for name in telemetry.units:
+                stated_of.setdefault(name, set()).add(telemetry.asset)
             times += own
             assets += [telemetry.asset] * len(own)
     for column in columns.values():
@@ -186,6 +190,7 @@ def of_records(records: list[ConsumerRecord], source: str) -> Sample:
         {called[name]: name for name in numeric if called[name] != name},
         left_out,
         {called[name]: unit for name, unit in first.units.items() if name in numeric},
+        {called[name]: of for name, of in stated_of.items() if name in numeric},
         {called[name]: found for name, found in words.items()},
     )
 

@@ -81,3 +81,12 @@ def test_assets_of_several_kinds_on_one_topic_get_a_type_each() -> None:
     junction = next(kind for kind in kinds.values() if "Junction" in kind.id)
     assert {one.role for one in junction.channels} == {"sensor"}
     assert {kind.period_ns for kind in kinds.values()} == {300 * 10**9}
+
+
+def test_a_unit_is_of_the_kind_that_states_it() -> None:
+    rows: list[dict[str, Any]] = []
+    for step in range(60):
+        rows.append({"asset": "meter-1", "time": START + step, "flow": {"value": 3 + step % 5, "unit": "m3/h"}})
+        rows.append({"asset": "pump-1", "time": START + step, "flow": 3 + step % 7, "power": 5 + step % 3, "speed": step % 9})
+    units = {kind: {one.name: one.unit for one in found.channels} for kind, found in inferred(rows).items()}
+    assert sorted(units.values(), key=len) == [{"flow": "cubicMetrePerHour"}, {"flow": None, "power": None, "speed": None}]

@@ -154,14 +154,16 @@ def feed(
 
 @app.command()
 def score(
-    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Arrow or JSON-lines files", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV, Parquet, Arrow, NumPy or JSON-lines files", exists=True, dir_okay=False)
+    ],
     out: Annotated[Path, typer.Option(help="a .csv or .parquet file; a folder for several files")],
     train: Annotated[int | None, typer.Option(min=1, help="first rows known to be normal; without it: the first 15 %")] = None,
     seed: Annotated[int, typer.Option(help="of initial weights and shuffling")] = 7,
     asset_column: Annotated[str | None, typer.Option(help="which column names the asset")] = None,
-    time_column: Annotated[str | None, typer.Option(help="which column holds the event time")] = None,
+    time_column: Annotated[str | None, typer.Option(help="which column holds the event time; without any: rows count")] = None,
 ) -> None:
-    """Score files as the stream would: event time, risk, alert, top channel of every reading."""
+    """Score files as the stream would: score, risk, alert, top channel of every row. Columns of labels are left out."""
     from deploy.score import score_all
 
     score_all(files, out=out, train_rows=train, seed=seed, asset_column=asset_column, time_column=time_column)

@@ -1,7 +1,7 @@
 """`livetwin score FILE…`: the stream's own code path over files: decode, fold, train, score, risk.
 
 In:   CSV, Parquet, Arrow or JSON lines; how many first rows are known to be normal.
-Out:  one row a reading of the file: time, asset, score, risk, alert, top_channel; CSV or Parquet.
+Out:  a row for each row of the file, in its order: time, asset, score, risk, alert, top_channel; CSV or Parquet.
 No labels are read and none are needed; the same file, seed and settings give the same scores.
 
 Risk, and with it the alert, is the stream's. The score ranks the steps of a file: the version's surprise, lately too, and how
@@ -11,21 +11,20 @@ new a value is to its channel (`models/novelty.py`), which needs all of the past
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from deploy.feeds.file_columns import FileReadings, to_readings
+from deploy.feeds.file_columns import FileReadings
 from deploy.feeds.file_records import records
-from deploy.feeds.file_table import FileRefused, read_table
+from deploy.feeds.file_table import FileRefused
+from deploy.score_input import read_input
+from deploy.score_table import StepScores, score_table, write
 from deploy.settings import ProcessorSettings
 from models.novelty import LastingSurprise, NoveltyState, strangeness
 from models.port import Served
@@ -41,21 +40,10 @@ from twin.fleet import TwinDeclaration
 from twin.infer import infer_type
 from twin.types import TwinType
 
+UNTOLD_ROWS_MIN = 100  # an asset
 UNTOLD_SHARE = 0.15  # rows taken as normal where --train does not say: what benchmarks call the probationary period
 ROWS_AT_ONCE = 2_000
 STEPS_LEARNT_FROM_MAX = 50_000  # of the grid, the newest ones
-
-
-@dataclass(slots=True)
-class StepScores:
-    """What each closed step got, by asset and step."""
-
-    asset: list[str]
-    step: list[NDArray[np.int64]]
-    score: list[NDArray[np.float32]]
-    risk: list[NDArray[np.float32]]
-    alert: list[NDArray[np.int8]]
-    top: list[NDArray[np.int64]]
 
 
 def score_file(
@@ -76,9 +64,11 @@ def score_file(
     Raises:
         FileRefused: the file can't be read, or its normal rows are too few to learn from.
     """
-    source = read_table(path, time_column)
-    readings = to_readings(source, path.name.split(".")[0], time_column, asset_column)
-    normal = round(UNTOLD_SHARE * len(readings.time_ns)) if train_rows is None else min(train_rows, len(readings.time_ns))
+    file = read_input(path, time_column=time_column, asset_column=asset_column)
+    readings = file.readings
+    for note in file.notes:
+        progress.console.print(f"{path.name}: {note}", highlight=False, markup=False, soft_wrap=True)
+    normal = min(_untold(readings) if train_rows is None else train_rows, len(readings.time_ns))
     definitions, kind = _declared(path, readings)
     task = progress.add_task(path.name, total=len(readings.time_ns) + normal)
     builder = StepBlockBuilder(kind, max_steps=_steps_spanned(readings.time_ns[:normal], kind.period_ns))
@@ -99,7 +89,13 @@ def score_file(
     except (TrainingImpossible, ValueError) as error:
         raise FileRefused(f"{path}: the first {normal} rows can't be learnt from ({error}); nothing was scored") from error
     scores = _score(definitions, kind, readings, model, progress, task)
-    return _table(readings, kind, scores)
+    return score_table(file, kind, scores)
+
+
+def _untold(readings: FileReadings) -> int:
+    """Rows taken as normal where nobody says: enough of each asset to learn from, also in a short file."""
+    assets = len(np.unique(readings.asset.astype(str)))
+    return max(round(UNTOLD_SHARE * len(readings.time_ns)), UNTOLD_ROWS_MIN * assets)
 
 
 def _steps_spanned(time_ns: NDArray[np.int64], period_ns: int) -> int:
@@ -131,6 +127,8 @@ def _closed(
         stop = min(start + ROWS_AT_ONCE, end)
         batch = []
         for record in records(readings, start, stop):
+            if len(record) <= len(("asset", "time")):
+                continue  # no channel has a number
             batch.append(PlainRecord("file", 0, offset, int(readings.time_ns[stop - 1] // 1_000_000), None, orjson.dumps(record)))
             offset += 1
         for closed in folder.fold(batch).closed:
@@ -174,43 +172,6 @@ def _take(out: StepScores, scored: Scored, novelty: NoveltyState, lasting: Lasti
     out.top.append(np.where(contribution.sum(axis=1) > 0, contribution.argmax(axis=1), -1))
 
 
-def _table(readings: FileReadings, kind: TwinType, scores: StepScores) -> pa.Table:
-    """A row a reading: the scores of the step it fell into."""
-    names, code = np.unique(readings.asset.astype(str), return_inverse=True)
-    at = np.searchsorted(names, np.array(scores.asset, dtype=names.dtype))
-    step = np.concatenate(scores.step)
-    low = int(step.min())
-    width = int(step.max()) - low + 1
-    keys = at * width + (step - low)
-    order = np.argsort(keys)
-    wanted = code * width + (readings.time_ns // kind.period_ns - low)
-    found = order[np.searchsorted(keys[order], wanted)]
-    top = np.concatenate(scores.top)[found]
-    channels = np.array([*kind.channel_names, ""], dtype=object)
-    return pa.table(
-        {
-            "time": pa.array(readings.time_ns, pa.int64()).cast(pa.timestamp("ns", "UTC")),
-            "asset": pa.array(readings.asset.astype(str)),
-            "score": np.concatenate(scores.score)[found],
-            "risk": np.concatenate(scores.risk)[found],
-            "alert": np.concatenate(scores.alert)[found],
-            "top_channel": pa.array(channels[top]),
-        }
-    )
-
-
-def write(table: pa.Table, path: Path) -> None:
-    """By the name's end: .csv or .parquet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(table, path)
-        return
-    text = pa.array(
-        [f"{moment}Z" for moment in table.column("time").cast(pa.timestamp("ns")).to_numpy().astype("datetime64[ns]")]
-    )
-    pyarrow.csv.write_csv(table.set_column(0, "time", text), path)
-
-
 def score_all(
     files: list[Path], *, out: Path, train_rows: int | None, seed: int, asset_column: str | None, time_column: str | None
 ) -> None:
@@ -239,10 +200,16 @@ def score_all(
                 refused.append(error)
                 progress.console.print(f"livetwin: {error}", highlight=False, markup=False, soft_wrap=True)
                 continue
-            written = out if single else out / f"{path.name.split('.')[0]}.csv"
+            written = out if single else out / f"{called(path, files)}.csv"
             write(table, written)
             alerts = int(np.sum(table.column("alert").to_numpy()))
             told = f"{written}: {table.num_rows:,} rows of {path.name} scored, {alerts:,} of them under an alert"
             progress.console.print(told, highlight=False, markup=False, soft_wrap=True)
     if refused:
         raise FileRefused(f"{len(refused)} of {len(files)} files were not scored (see above); the others are in {out}")
+
+
+def called(path: Path, files: list[Path]) -> str:
+    """Name of the scores of one of several files: up to the first dot, unless another would be called the same."""
+    short = path.name.split(".")[0]
+    return path.name.removesuffix(".csv") if sum(one.name.split(".")[0] == short for one in files) > 1 else short

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from deploy.feeds.file_table import TIME_NAMES, FileRefused, FileTable
+from deploy.feeds.wall_clock import read_wall_clock
 from twin.errors import ReadingRefused
 from twin.infer import channel_names
 from twin.time import parse_time, parse_times
@@ -31,6 +32,7 @@ class FileReadings:
     """N readings of a file, by event time; NaN where a cell is empty. `renamed` maps column → channel where they differ."""
 
     time_ns: NDArray[np.int64]
+    row: NDArray[np.int64]  # of the file's table
     asset: NDArray[np.object_]
     channels: dict[str, NDArray[np.float64]]
     time_column: str
@@ -41,8 +43,18 @@ class FileReadings:
     backwards: int
 
 
-def to_readings(source: FileTable, stem: str, time_column: str | None = None, asset_column: str | None = None) -> FileReadings:
+def to_readings(
+    source: FileTable,
+    stem: str,
+    time_column: str | None = None,
+    asset_column: str | None = None,
+    *,
+    empty_rows: bool = False,
+) -> FileReadings:
     """Sort out the columns. Rows without time, asset or any number are counted in `source.rejected`.
+
+    Args:
+        empty_rows: rows without any number are kept.
 
     Raises:
         FileRefused: a named column is not there, no time column can be guessed, or nothing is left.
@@ -73,6 +85,8 @@ def to_readings(source: FileTable, stem: str, time_column: str | None = None, as
     if not numbers:
         raise FileRefused(f"no column of numbers among {', '.join(names)}, expected at least one channel; it was not used")
     some = ~np.all([np.isnan(values) for values in numbers.values()], axis=0)
+    if empty_rows and some.any():
+        some[:] = True
     if count := int((good & ~some).sum()):
         source.reject("empty", f"{_where(source, good & ~some)}: no channel has a number", count)
     keep = np.flatnonzero(good & some)
@@ -83,6 +97,7 @@ def to_readings(source: FileTable, stem: str, time_column: str | None = None, as
     renaming = channel_names(numbers)
     return FileReadings(
         time_ns=time_ns[keep],
+        row=keep,
         asset=asset[keep],
         channels={renaming[name]: values[keep] for name, values in numbers.items()},
         time_column=time_name,
@@ -139,6 +154,9 @@ def _parsed_times(source: FileTable, cells: list[Any]) -> tuple[NDArray[np.int64
             without_zone |= found is not None
         good[row] = found is not None
         time_ns[row] = found or 0
+    if not good.any():
+        time_ns, good = read_wall_clock(cells)
+        without_zone = bool(good.any())
     if without_zone:
         source.notes.append("times have no time zone; taken as UTC")
     return time_ns, good

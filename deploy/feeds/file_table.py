@@ -1,4 +1,4 @@
-"""A file of telemetry as columns of text or numbers: CSV, Parquet, Arrow, JSON lines, compressed or not.
+"""A file of telemetry as columns of text or numbers: CSV, Parquet, Arrow, NumPy, JSON lines, compressed or not.
 
 In:   a path. A line of JSON may hold many readings in columns, as a record of `telemetry` may: where its time is a list.
 Out:  an Arrow table with the file's own column names, and the rows that could not be read, with the reason.
@@ -8,26 +8,26 @@ does not turn a column of numbers into text.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from deploy.feeds import csv_text
 from twin.errors import LivetwinError
 
-_DELIMITERS = ",;\t|"
 _SAMPLE_BYTES = 1 << 16
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # what Arrow detects by the name's end
 FORMATS = (
-    "CSV (.csv, .tsv, .txt) or JSON lines (.jsonl, .ndjson, .json), both also .gz, .bz2, .zst, .lz4, "
-    "or Parquet (.parquet, .pq), or Arrow (.arrow, .ipc, .feather)"
+    "CSV (.csv, .tsv, .txt, .dat, .out) or JSON lines (.jsonl, .ndjson, .json), both also .gz, .bz2, .zst, .lz4, "
+    "or Parquet (.parquet, .pq), Arrow (.arrow, .ipc, .feather) or NumPy (.npy)"
 )
 TIME_NAMES = ("time", "timestamp", "ts", "datetime", "date_time", "date", "event_time")
 
@@ -91,8 +91,10 @@ def read_table(path: Path, time_column: str | None = None) -> FileTable:
             found = FileTable(_plain(_read_arrow(path)))
         elif kind in (".jsonl", ".ndjson", ".json"):
             found = _read_json_lines(path, time_column)
-        elif kind in (".csv", ".tsv", ".txt"):
+        elif kind in (".csv", ".tsv", ".txt", ".dat", ".out"):
             found = _read_csv(path)
+        elif kind == ".npy":
+            found = _read_numpy(path)
         else:
             raise FileRefused(f"{path}: format {kind or 'without suffix'!r} is not known, expected {FORMATS}; it was not used")
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -105,18 +107,18 @@ def read_table(path: Path, time_column: str | None = None) -> FileTable:
 def _read_csv(path: Path) -> FileTable:
     with pa.input_stream(str(path)) as file:
         sample: bytes = file.read(_SAMPLE_BYTES)
-    encoding = _encoding(sample)
-    lines = sample.decode(encoding, "replace").splitlines()
-    if not lines:
+    laid_out = csv_text.layout(sample)
+    if laid_out is None:
         raise FileRefused(f"{path}: the file is empty, expected a header and rows; it was not used")
-    delimiter = max(_DELIMITERS, key=lines[0].count)
-    header = next(csv.reader([lines[0].lstrip("\ufeff")], delimiter=delimiter))
-    if len(set(header)) != len(header):
-        twice = sorted(name for name, count in Counter(header).items() if count > 1)
+    names = laid_out.names
+    if len(set(names)) != len(names):
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise FileRefused(f"{path}: columns {twice} stand more than once in the header, expected each once; it was not used")
-    found = FileTable(pa.table({}), decimal_comma=delimiter == ";", first_line=2)
-    if encoding != "utf8":
+    found = FileTable(pa.table({}), decimal_comma=laid_out.delimiter == ";", first_line=1 + laid_out.header)
+    if laid_out.encoding != "utf8":
         found.notes.append("the text is not UTF-8; read as Latin-1")
+    if not laid_out.header:
+        found.notes.append(f"no header: columns are called {', '.join(names[:3])}{', …' if len(names) > 3 else ''}")
 
     def wrong_width(row: Any) -> str:
         found.skipped.append(row.number)
@@ -124,23 +126,33 @@ def _read_csv(path: Path) -> FileTable:
         found.reject("columns", f"line {row.number}: {cells}: {str(row.text)[:60]!r}")
         return "skip"
 
-    as_text = {name: pa.string() for name in header}
+    source: Any = str(path)
+    if laid_out.blanks:
+        with pa.input_stream(str(path)) as file:
+            source = pa.BufferReader(b"\n".join(b" ".join(line.split()) for line in file.read().splitlines()))
     found.table = pyarrow.csv.read_csv(
-        str(path),
-        read_options=pyarrow.csv.ReadOptions(encoding=encoding, use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=wrong_width),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=as_text, strings_can_be_null=True),
+        source,
+        read_options=pyarrow.csv.ReadOptions(
+            encoding=laid_out.encoding, use_threads=False, column_names=None if laid_out.header else names
+        ),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=laid_out.delimiter, invalid_row_handler=wrong_width),
+        convert_options=pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=True),
     )
     return found
 
 
-def _encoding(sample: bytes) -> str:
+def _read_numpy(path: Path) -> FileTable:
+    """An array (rows,) or (rows, columns) of numbers; columns are called c1, c2, …."""
     try:
-        sample[: max(0, len(sample) - 4)].decode("utf8")  # the sample's last character may be cut
-    except UnicodeDecodeError as error:
-        if error.start < len(sample) - 8:
-            return "latin-1"
-    return "utf8"
+        array = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise FileRefused(f"{path}: could not be read ({error}); it was not used") from error
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.dtype.kind not in "fiub":
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise FileRefused(f"{path}: found {found}, expected an array of numbers, a row a reading; it was not used")
+    columns = array[:, None] if array.ndim == 1 else array
+    table = pa.table({f"c{place + 1}": np.ascontiguousarray(columns[:, place]) for place in range(columns.shape[1])})
+    return FileTable(table)
 
 
 def _read_arrow(path: Path) -> pa.Table:

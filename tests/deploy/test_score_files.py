@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.feeds.file_table import FileRefused
+from deploy.score import called
 
 ROWS, FAULT = 1500, 1200
 START_S = 1_767_571_200
@@ -76,3 +77,25 @@ def test_a_file_with_long_gaps_is_learnt_from_all_of_its_first_rows(tmp_path: Pa
     score = pyarrow.csv.read_csv(tmp_path / "scores.csv").column("score").to_numpy()
     assert score[700] > score[150:700].max()  # a value never seen
     assert score[700] > score[701:].max()
+
+
+@pytest.mark.slow
+def test_a_file_of_numbers_alone_is_scored_row_by_row(tmp_path: Path) -> None:
+    """No times, no header, holes, a short record: the first 15 % would be too few to learn from."""
+    value = np.sin(np.arange(400) / 5) + np.random.default_rng(5).normal(0, 0.1, 400)
+    value[300] += 8
+    cells = np.where(np.isin(np.arange(400), [1, 120, 121, 122, 399]), "", value.round(4).astype(str))
+    path = tmp_path / "bare.csv"
+    path.write_text("\n".join(f"{cell},{0.5 * (at % 3)}" if cell else "," for at, cell in enumerate(cells.tolist())) + "\n")
+    result = CliRunner().invoke(app, ["score", str(path), "--out", str(tmp_path / "out.csv")])
+    assert result.exit_code == 0, result.output
+    assert "rows count as one a second" in result.output
+    score = pyarrow.csv.read_csv(tmp_path / "out.csv").column("score").to_numpy()
+    assert len(score) == 400
+    assert np.isfinite(score).all()
+    assert score[100:].argmax() == 200
+
+
+def test_files_that_share_a_name_up_to_the_first_dot_have_scores_of_their_own() -> None:
+    files = [Path("a/smd.1.csv"), Path("a/smd.2.csv"), Path("b/psm.csv")]
+    assert [called(one, files) for one in files] == ["smd.1", "smd.2", "psm"]

@@ -31,11 +31,10 @@ class BenchmarkMissing(LivetwinError):
 
 @dataclass(frozen=True, slots=True)
 class NabSeries:
-    """One file of the benchmark with its windows; `order` puts its rows in order of time, as `livetwin score` does."""
+    """One file of the benchmark with its windows."""
 
     path: Path
     labelled: LabelledSeries
-    order: NDArray[np.int64]
 
 
 def read_corpus(folder: Path) -> list[NabSeries]:
@@ -59,7 +58,7 @@ def read_corpus(folder: Path) -> list[NabSeries]:
             if not (len(at[0]) and len(at[1])):
                 raise BenchmarkMissing(f"{path} has no row at both ends of the window {ends} of {labels}; nothing was scored")
             rows.append((int(at[0][0]), int(at[1][0])))
-        found.append(NabSeries(path, LabelledSeries(name, len(times), tuple(rows)), np.argsort(times, kind="stable")))
+        found.append(NabSeries(path, LabelledSeries(name, len(times), tuple(rows))))
     return found
 
 
@@ -75,9 +74,7 @@ def livetwin_scores(series: NabSeries, seed: int) -> NDArray[np.float64]:
             time_column=None,
             progress=progress,
         )
-    scores = np.empty(series.labelled.rows)
-    scores[series.order] = table.column("score").to_numpy()
-    return scores
+    return np.asarray(table.column("score").to_numpy(), np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,7 @@ def test_the_benchmark_is_read_and_scored_by_livetwin_row_for_row(benchmark: Pat
     assert series.labelled == LabelledSeries("made/jump.csv", 900, ((590, 650),))
     scores = livetwin_scores(series, seed=0)
     assert 600 <= int(np.argmax(scores)) < 660
-    moved = scores[series.order]
-    assert moved[700] == scores[701]
+    assert len(scores) == series.labelled.rows
     figures = {
         one.measure: one for one in [*scorer_checks(benchmark, [series.labelled]), *evaluated([series.labelled], [scores])]
     }

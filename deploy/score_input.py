@@ -86,7 +86,7 @@ def _leave_out_labels(source: FileTable) -> None:
 
 def _find_time(source: FileTable) -> str | None:
     """A column that is called as times are and holds some; numbers under a longer name must rise."""
-    names = source.table.column_names
+    names: list[str] = source.table.column_names
     called = {name: re.findall(r"[a-z]+", name.lower()) for name in names}
     usual = [name for wanted in TIME_NAMES for name in names if name.strip().lower() == wanted]
     others = [name for name in names if called[name] and called[name][0] in TIME_WORDS and name not in usual]

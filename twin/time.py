@@ -52,15 +52,20 @@ def parse_time(value: Any) -> int:
 
 
 def parse_times(values: Sequence[Any]) -> NDArray[np.int64]:
-    """Many times, (N,) int64. Raises as `parse_time`, for the first that is no time."""
+    """Many times, (N,) int64, each told apart by its own size. Raises as `parse_time`, for the first that is no time.
+
+    >>> parse_times([1700000000, 1700000000500000000]).tolist()
+    [1700000000000000000, 1700000000500000000]
+    """
     array = np.asarray(values) if values and all(type(value) is int for value in values) else None
     if array is not None and array.dtype == np.int64:
+        least = 0
         for bound, scale in _BOUNDS:
-            if int(array.max()) < bound and (int(array.min()) >= 0):
-                same_unit = scale == 1 or int(array.min()) >= bound // 1000
-                if same_unit and int(array.max()) * scale <= LATEST_NS:
+            if int(array.max()) < bound:
+                if int(array.min()) >= least and int(array.max()) * scale <= LATEST_NS:  # all of one unit
                     return np.asarray(array * scale)
                 break
+            least = bound
     return np.array([parse_time(value) for value in values], np.int64)
 
 

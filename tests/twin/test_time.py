@@ -104,6 +104,7 @@ def test_what_is_no_time_is_refused_with_the_reason_time(value: object) -> None:
     assert refused.value.reason == "time"
 
 
+@example([1_700_000_000, 1_700_000_000_500_000_000])
 @example([9_223_372_037])
 @given(st.lists(st.one_of(st.integers(0, 2**63 - 1), st.floats(0, 1e10), moments.map(datetime.isoformat)), max_size=20))
 def test_many_times_mean_what_each_means_alone(values: list[object]) -> None:

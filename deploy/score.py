@@ -4,8 +4,7 @@ In:   CSV, Parquet, Arrow or JSON lines; how many first rows are known to be nor
 Out:  a row for each row of the file, in its order: time, asset, score, risk, alert, top_channel; CSV or Parquet.
 No labels are read and none are needed; the same file, seed and settings give the same scores.
 
-Risk, and with it the alert, is the stream's. The score ranks the steps of a file: the version's surprise, lately too, and how
-new a value is to its channel (`models/novelty.py`), which needs all of the past.
+Risk, and with it the alert, is the stream's. The score ranks the steps of a file (`deploy/score_ranking.py`).
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from deploy.feeds.file_columns import FileReadings
 from deploy.feeds.file_records import records
 from deploy.feeds.file_table import FileRefused
 from deploy.score_input import read_input
+from deploy.score_ranking import Ranking
 from deploy.score_table import StepScores, score_table, write
 from deploy.settings import ProcessorSettings
-from models.novelty import LastingSurprise, NoveltyState, strangeness
 from models.port import Served
+from models.stillness import Stillness, fit_stillness
 from models.training import TrainingImpossible, train
-from models.windows import good_cells
 from streams.definitions import Definitions
 from streams.folding import Folder
 from streams.log_record import PlainRecord
@@ -88,7 +87,7 @@ def score_file(
         ).model
     except (TrainingImpossible, ValueError) as error:
         raise FileRefused(f"{path}: the first {normal} rows can't be learnt from ({error}); nothing was scored") from error
-    scores = _score(definitions, kind, readings, model, progress, task)
+    scores = _score(definitions, kind, readings, model, fit_stillness(block), progress, task)
     return score_table(file, kind, scores)
 
 
@@ -145,27 +144,30 @@ def _names(folder: Folder, closed: ClosedSteps) -> list[str]:
 
 
 def _score(
-    definitions: Definitions, kind: TwinType, readings: FileReadings, model: Served, progress: Progress, task: TaskID
+    definitions: Definitions,
+    kind: TwinType,
+    readings: FileReadings,
+    model: Served,
+    still: Stillness,
+    progress: Progress,
+    task: TaskID,
 ) -> StepScores:
     out = StepScores([], [], [], [], [], [])
     folder = Folder(definitions)
     scorer = TypeScorer(folder.arena(kind))
     scorer.switches[0] = Switches()
     scorer.switches[0].add(0, model)
-    novelty, lasting = NoveltyState(0, len(kind.channels)), LastingSurprise(0)
+    ranking = Ranking(len(kind.channels), still)
     for closed, assets in _closed(folder, readings, len(readings.time_ns), progress, task):
-        for state in (novelty, lasting):
-            state.grow(folder.arena(kind).capacity)
-        _take(out, scorer.score(closed, explained=True), novelty, lasting, assets)
+        ranking.grow(folder.arena(kind).capacity)
+        _take(out, scorer.score(closed, explained=True), ranking, assets)
     return out
 
 
-def _take(out: StepScores, scored: Scored, novelty: NoveltyState, lasting: LastingSurprise, assets: list[str]) -> None:
-    closed = scored.closed
-    novel = novelty.update(closed.row, closed.values, good_cells(closed.values, closed.quality))
-    score, contribution = strangeness(lasting.update(closed.row, scored.score), scored.contribution, novel)
+def _take(out: StepScores, scored: Scored, ranking: Ranking, assets: list[str]) -> None:
+    score, contribution = ranking.update(scored, assets)
     out.asset += assets
-    out.step.append(closed.step)
+    out.step.append(scored.closed.step)
     out.score.append(score)
     out.risk.append(scored.risk)
     out.alert.append(scored.alarm.astype(np.int8))

@@ -6,26 +6,25 @@ Out:  per kind the VUS-PR of the score beside that of simple detectors, faults a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.bench.figures import Figure
+from deploy.eval.field_parts import driven, stretches, wandering
 from deploy.eval.made_up import Series, scored
 from deploy.eval.simple_detectors import SIMPLE
 
 SECOND = 10**9
 EACH = 2  # series of each kind
-Values = NDArray[np.float64]
 
 
 def shifts(seed: int) -> Series:
     """Twenty channels that three causes drive; one of them is off by one to three of its spreads for a while."""
     draw = np.random.default_rng(seed)
-    x, faults = _driven(draw, 4000, 20, causes=3, noise=0.3), []
+    x, faults = driven(draw, 4000, 20, causes=3, noise=0.3), []
     spread = x[:1500].std(axis=0)
-    for first, end in _stretches(draw, 1500, 4000, count=6, length=(40, 250)):
+    for first, end in stretches(draw, 1500, 4000, count=6, length=(40, 250)):
         channel = draw.integers(20)
         x[first:end, channel] += draw.choice([-1, 1]) * draw.uniform(1.0, 3.0) * spread[channel]
         faults.append((first, end))
@@ -35,8 +34,8 @@ def shifts(seed: int) -> Series:
 def couplings(seed: int) -> Series:
     """Ten channels that two causes drive; one then does what it would have done at another time."""
     draw = np.random.default_rng(seed)
-    x, faults = _driven(draw, 4000, 10, causes=2, noise=0.15), []
-    for first, end in _stretches(draw, 1500, 4000, count=5, length=(60, 250)):
+    x, faults = driven(draw, 4000, 10, causes=2, noise=0.15), []
+    for first, end in stretches(draw, 1500, 4000, count=5, length=(60, 250)):
         channel, away = draw.integers(10), int(draw.integers(300, 1000))
         x[first:end, channel] = x[first - away : end - away, channel]
         faults.append((first, end))
@@ -48,10 +47,10 @@ def rhythms(seed: int) -> Series:
     draw = np.random.default_rng(seed)
     steps, normal = 5000, 2000
     size, speed, faults = np.ones(steps), np.ones(steps), []
-    for number, (first, end) in enumerate(_stretches(draw, normal, steps, count=6, length=(100, 300))):
+    for number, (first, end) in enumerate(stretches(draw, normal, steps, count=6, length=(100, 300))):
         (size if number % 2 else speed)[first:end] = draw.choice([0.6, 0.7, 1.4, 1.6])
         faults.append((first, end))
-    angle = np.cumsum(2 * np.pi / draw.integers(30, 80) * speed * (1 + 0.2 * _wandering(draw, steps, 40)))
+    angle = np.cumsum(2 * np.pi / draw.integers(30, 80) * speed * (1 + 0.2 * wandering(draw, steps, 40)))
     x = np.column_stack([size * np.sin(angle + turn) + 0.3 * np.sin(2 * angle + 2 * turn) for turn in (0.0, 0.9, 2.1)])
     return Series(SECOND // 50, normal, x + 0.05 * draw.normal(size=x.shape), faults)
 
@@ -61,8 +60,8 @@ def ramps(seed: int) -> Series:
     draw = np.random.default_rng(seed)
     steps, normal = 5000, 2500
     day = np.sin(2 * np.pi * np.arange(steps) / 288)[:, None] * draw.uniform(0.5, 1.5, 6)
-    x, faults = day + _driven(draw, steps, 6, causes=2, noise=0.3), []
-    for first, end in _stretches(draw, normal, steps, count=4, length=(150, 400)):
+    x, faults = day + driven(draw, steps, 6, causes=2, noise=0.3), []
+    for first, end in stretches(draw, normal, steps, count=4, length=(150, 400)):
         channel = draw.integers(6)
         x[first:end, channel] += (
             np.linspace(0, draw.choice([-1, 1]) * draw.uniform(2, 4), end - first) * x[:normal, channel].std()
@@ -74,8 +73,8 @@ def ramps(seed: int) -> Series:
 def bursts(seed: int) -> Series:
     """Eight noisy channels; for some dozen steps every fourth value or so of two of them is far off."""
     draw = np.random.default_rng(seed)
-    x, faults = _driven(draw, 4000, 8, causes=2, noise=0.5), []
-    for first, end in _stretches(draw, 1500, 4000, count=8, length=(12, 60)):
+    x, faults = driven(draw, 4000, 8, causes=2, noise=0.5), []
+    for first, end in stretches(draw, 1500, 4000, count=8, length=(12, 60)):
         for channel in draw.choice(8, 2, replace=False):
             hit = draw.random(end - first) < 0.25
             hit[0] = True
@@ -87,9 +86,9 @@ def bursts(seed: int) -> Series:
 def constants(seed: int) -> Series:
     """Fifteen channels of a server, five of which rest while learnt; one of these moves, or one that moves rests."""
     draw = np.random.default_rng(seed)
-    x, faults = np.abs(_driven(draw, 4000, 15, causes=2, noise=0.3)), []
+    x, faults = np.abs(driven(draw, 4000, 15, causes=2, noise=0.3)), []
     x[:, 10:] = draw.choice([0.0, 0.0, 1.0, 37.5], 5)
-    for number, (first, end) in enumerate(_stretches(draw, 1500, 4000, count=6, length=(30, 200))):
+    for number, (first, end) in enumerate(stretches(draw, 1500, 4000, count=6, length=(30, 200))):
         channel = int(draw.integers(10) if number % 2 else draw.integers(10, 15))
         if number % 2:
             x[first:end, channel] = x[first, channel]
@@ -111,7 +110,7 @@ def actuators(seed: int) -> Series:
             at += lasts
         at += int(draw.integers(10, 30))
     faults = []
-    for number, (first, end) in enumerate(_stretches(draw, normal, steps, count=5, length=(60, 220))):
+    for number, (first, end) in enumerate(stretches(draw, normal, steps, count=5, length=(60, 220))):
         on[first:end, draw.integers(6)] = 0 if number % 2 else 1
         faults.append((first, end))
     flow = on @ (draw.uniform(0.5, 2.0, (6, 3)) * (draw.random((6, 3)) < 0.6))
@@ -124,10 +123,10 @@ def walks(seed: int) -> Series:
     draw = np.random.default_rng(seed)
     steps, normal = 4000, 2000
     walk = np.cumsum(draw.normal(size=(steps, 2)), axis=0)
-    x = np.column_stack([walk, walk * 1.5 + 1.0, _driven(draw, steps, 4, causes=1, noise=0.4)])
+    x = np.column_stack([walk, walk * 1.5 + 1.0, driven(draw, steps, 4, causes=1, noise=0.4)])
     x[:, :4] += draw.normal(size=(steps, 4))
     faults = []
-    for number, (first, end) in enumerate(_stretches(draw, normal, steps, count=5, length=(50, 200))):
+    for number, (first, end) in enumerate(stretches(draw, normal, steps, count=5, length=(50, 200))):
         if number % 2:
             x[first:end, 4 + draw.integers(4)] += 2.0 * draw.normal(size=end - first)
         else:
@@ -139,8 +138,8 @@ def walks(seed: int) -> Series:
 def tails(seed: int) -> Series:
     """Ten channels of heavy-tailed noise, so that single values far off are normal; a level moves, or the spread doubles."""
     draw = np.random.default_rng(seed)
-    x, faults = _driven(draw, 4000, 10, causes=2, noise=0.2) + 0.3 * draw.standard_t(2.5, (4000, 10)), []
-    for number, (first, end) in enumerate(_stretches(draw, 1500, 4000, count=5, length=(50, 250))):
+    x, faults = driven(draw, 4000, 10, causes=2, noise=0.2) + 0.3 * draw.standard_t(2.5, (4000, 10)), []
+    for number, (first, end) in enumerate(stretches(draw, 1500, 4000, count=5, length=(50, 250))):
         some = draw.choice(10, 3, replace=False)
         if number % 2:
             x[first:end, some] += draw.choice([-1, 1], 3) * 1.5
@@ -160,8 +159,8 @@ def regimes(seed: int) -> Series:
         work[at : at + lasts] = work_now
         at += lasts
     work[400:500] = 2
-    x, faults = level[work] + _driven(draw, steps, 6, causes=2, noise=0.2) * 0.5, []
-    for first, end in _stretches(draw, normal, steps, count=5, length=(40, 160)):
+    x, faults = level[work] + driven(draw, steps, 6, causes=2, noise=0.2) * 0.5, []
+    for first, end in stretches(draw, normal, steps, count=5, length=(40, 160)):
         some = draw.choice(6, 3, replace=False)
         other = (work[first:end] + 1 + draw.integers(2)) % 3
         x[first:end, some] += level[other][:, some] - level[work[first:end]][:, some]
@@ -169,9 +168,95 @@ def regimes(seed: int) -> Series:
     return Series(5 * SECOND, normal, x, faults)
 
 
-KINDS: dict[str, Callable[[int], Series]] = {
-    one.__name__: one for one in (shifts, couplings, rhythms, ramps, bursts, constants, actuators, walks, tails, regimes)
-}
+EARLIER = (shifts, couplings, rhythms, ramps, bursts, constants, actuators, walks, tails, regimes)
+
+
+def points(seed: int) -> Series:
+    """One channel by the hour, with days and weeks; single values are off."""
+    draw = np.random.default_rng(seed)
+    steps, normal = 1440, 420
+    at = np.arange(steps)
+    x = 20 * np.sin(2 * np.pi * at / 24) + 10 * np.sin(2 * np.pi * at / 168) + 4 * np.sin(2 * np.pi * at / 12)
+    x += draw.uniform(1, 4) * draw.normal(size=steps)
+    faults = []
+    for first, _ in stretches(draw, normal, steps, count=8, length=(1, 2)):
+        x[first] += draw.choice([-1, 1]) * draw.uniform(15, 40)
+        faults.append((first, first + 1))
+    return Series(3600 * SECOND, normal, x[:, None] + 100, faults)
+
+
+def commands(seed: int) -> Series:
+    """One noisy channel beside 24 commands that seldom come; it stands still, swings less, or stands higher."""
+    draw = np.random.default_rng(seed)
+    steps, normal = 6000, 2500
+    sent = (draw.random((steps, 24)) < draw.choice([0, 0.005, 0.02, 0.05], 24)).astype(float)
+    angle = 2 * np.pi * np.arange(steps) / draw.integers(60, 300)
+    x = (np.sin(angle) + 0.3 * np.sin(3 * angle), 0.5 * np.sign(np.sin(angle)), 0.3 * wandering(draw, steps, 40))[seed % 3]
+    x = x + 0.07 * draw.normal(size=steps) + 0.4 * np.convolve(sent[:, 3], np.exp(-np.arange(30) / 8))[:steps]
+    faults = []
+    for number, (first, end) in enumerate(stretches(draw, normal, steps, count=4, length=(40, 300))):
+        part = x[first:end].copy()
+        x[first:end] = (part[0], 0.4 * part + 0.2, part + 0.6, part[-1])[number]
+        faults.append((first, end))
+    return Series(60 * SECOND, normal, np.column_stack([x, sent]), faults)
+
+
+def counters(seed: int) -> Series:
+    """Eight switches in one of two orders, four strokes and a counter of pieces; a switch sticks, or all stands still."""
+    draw = np.random.default_rng(seed)
+    steps, normal = 8000, 3000
+    x, at, orders = np.zeros((steps + 50, 13)), 0, [draw.permutation(8) for _ in range(2)]
+    while at < steps:
+        for one in orders[int(draw.random() < 0.3)]:
+            lasts = int(draw.integers(16, 21)) if at < steps else 0
+            x[at : at + lasts, one] = 1
+            x[at : at + lasts, 8 + one % 4] = np.sin(np.pi * np.arange(lasts) / max(lasts, 1))
+            at += lasts
+        at += int(draw.integers(20, 40))
+    x = x[:steps]
+    x[:, 12] = np.cumsum(x[:, 0]) / 50
+    faults = list(stretches(draw, normal, steps, count=4, length=(40, 200)))
+    for number, (first, end) in enumerate(faults):
+        if number % 2:
+            x[first:end, draw.integers(8)] = 1
+        else:
+            x[first:end, :12] = x[first, :12]
+    x[:, 8:12] += 0.02 * draw.normal(size=(steps, 4))
+    return Series(SECOND // 5, normal, x, faults)
+
+
+def stations(seed: int) -> Series:
+    """Five tanks that fill and empty, of ten channels each, half of them switches; a level goes its way, or a switch does."""
+    draw = np.random.default_rng(seed)
+    steps, normal, found, switches = 9000, 4000, [], []
+    for _ in range(5):
+        level, on, speed = 50.0, 1.0, draw.uniform(0.5, 1.5)
+        need = 1 + 0.15 * wandering(draw, steps, 80)
+        levels, filling = np.zeros(steps), np.zeros(steps)
+        for at in range(steps):
+            on = 0.0 if level > 80 else 1.0 if level < 20 else on
+            level += speed * (0.5 if on else -0.4) * max(need[at], 0.1)
+            levels[at], filling[at] = level, on
+        noise = draw.normal(size=(steps, 3)) * [0.2, 0.03, 0.03]
+        flows = np.column_stack([levels, 2.4 * filling, (1 - filling) * need]) + noise
+        slow = np.column_stack([7 + 0.1 * wandering(draw, steps, 200), 300 + 5 * wandering(draw, steps, 400)])
+        found += [*flows.T, *slow.T]
+        switches += [filling, 1 - filling, np.ones(steps), np.zeros(steps), np.arange(steps) // 700 % 2.0]
+    x, states = np.column_stack(found), np.column_stack(switches)
+    faults = list(stretches(draw, normal, steps, count=6, length=(60, 400)))
+    for number, (first, end) in enumerate(faults):
+        tank = 5 * int(draw.integers(5))
+        if number % 3 == 0:
+            states[first:end, tank + 2] = 0
+        elif number % 3 == 1:
+            x[first:end, tank] = x[first, tank] + np.linspace(0, draw.choice([-25, 25]), end - first)
+        else:
+            states[first:end, tank] = 1 - states[first, tank]
+            x[first:end, tank + 1] = 2.4 * states[first, tank]
+    return Series(SECOND, normal, np.column_stack([x, states]), faults)
+
+
+KINDS: dict[str, Callable[[int], Series]] = {one.__name__: one for one in (*EARLIER, points, commands, counters, stations)}
 
 
 def evaluate_fields(seed: int) -> list[Figure]:
@@ -192,27 +277,3 @@ def evaluate_fields(seed: int) -> list[Figure]:
     means = {name: float(np.mean(each)) for name, each in beside.items()}
     found += [Figure.beside(f"fields, all kinds, VUS-PR; {name}", means["livetwin"], "of 1", means[name]) for name in SIMPLE]
     return found
-
-
-def _driven(draw: np.random.Generator, steps: int, channels: int, *, causes: int, noise: float) -> Values:
-    """Channels that are sums of slow causes, and noise of their own: (steps, channels)."""
-    each = np.column_stack([_wandering(draw, steps, memory) for memory in draw.uniform(5, 60, causes)])
-    return np.asarray(each @ draw.normal(size=(causes, channels)) + noise * draw.normal(size=(steps, channels)))
-
-
-def _wandering(draw: np.random.Generator, steps: int, memory: float) -> Values:
-    """An autoregression of spread one that forgets within so many steps."""
-    keeps = np.exp(-1 / memory)
-    kernel = np.sqrt(1 - keeps**2) * keeps ** np.arange(int(8 * memory))
-    return np.convolve(draw.normal(size=steps + len(kernel) - 1), kernel, "valid")
-
-
-def _stretches(
-    draw: np.random.Generator, normal: int, steps: int, *, count: int, length: tuple[int, int]
-) -> Iterator[tuple[int, int]]:
-    """So many stretches after the normal part, spread evenly with some chance, none in another's reach."""
-    room = (steps - normal - 200) // count
-    for number in range(count):
-        lasts = int(draw.integers(*length))
-        first = normal + 200 + number * room + int(draw.integers(0, max(room - lasts - 40, 1)))
-        yield first, min(first + lasts, steps)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
 from deploy.eval.vus import vus_pr
@@ -50,7 +51,7 @@ def scored(series: Series, seed: int) -> Found:
     steps = len(series.values)
     times = pa.array(BEGINS_NS + np.arange(steps) * series.period_ns).cast(pa.timestamp("ns", "UTC"))
     channels = {f"c{number}": column for number, column in enumerate(series.values.T)}
-    with tempfile.TemporaryDirectory() as folder, Progress(disable=True) as progress:
+    with tempfile.TemporaryDirectory() as folder, Progress(disable=True, console=Console(quiet=True)) as progress:
         path = Path(folder) / "series.parquet"
         pyarrow.parquet.write_table(pa.table({"time": times, **channels}), path)
         table = score_file(

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 import pyarrow.csv
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
 from deploy.eval.nab_scoring import LabelledSeries
@@ -64,7 +65,7 @@ def read_corpus(folder: Path) -> list[NabSeries]:
 
 def livetwin_scores(series: NabSeries, seed: int) -> NDArray[np.float64]:
     """The column `score` of `livetwin score --train <probationary period>`, in the order of the file."""
-    with Progress(disable=True) as progress:
+    with Progress(disable=True, console=Console(quiet=True)) as progress:
         table = score_file(
             series.path,
             train_rows=series.labelled.probation,
